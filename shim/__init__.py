@@ -1,0 +1,1 @@
+"""hookshim: a container runtime built around the Kubernetes container lifecycle."""

@@ -1,0 +1,1 @@
+"""System calls; knows no policy."""

@@ -1,0 +1,1 @@
+"""Formatting of what the journal and the state say; pure functions."""
