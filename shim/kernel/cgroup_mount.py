@@ -1,4 +1,5 @@
-"""Where the cgroup v2 hierarchy is mounted and which controllers it has, on pure and hybrid machines.
+"""Where the cgroup v2 hierarchy is mounted and which controllers it has, on pure and hybrid
+machines.
 
 Sources: proc_pid_mountinfo(5), cgroups(7), Documentation/admin-guide/cgroup-v2.rst. On a hybrid
 machine a controller bound to a v1 hierarchy cannot be used on v2; the v1 mount points are kept so
@@ -13,17 +14,28 @@ from shim.errors import KernelError, ShimError
 
 PREFERRED = "/sys/fs/cgroup"
 
-# Mount options of a v1 super block that are not controller names (cgroups(7), kernel/cgroup/cgroup-v1.c).
+# Mount options of a v1 super block that are not controller names (cgroups(7),
+# kernel/cgroup/cgroup-v1.c).
 _V1_OPTIONS = frozenset(
-    {"rw", "ro", "all", "none", "noprefix", "clone_children", "cpuset_v2_mode", "xattr", "favordynmods"}
+    {
+        "rw",
+        "ro",
+        "all",
+        "none",
+        "noprefix",
+        "clone_children",
+        "cpuset_v2_mode",
+        "xattr",
+        "favordynmods",
+    }
 )
 # The one v2 controller with another name on v1.
 _V1_NAMES = {"io": "blkio"}
 
 
 class CgroupMount:
-    """A cgroup2 mount: `path` its mount point, `dev` its st_dev, `controllers` what its top directory
-    offers, `v1` controller name -> mount point of the v1 hierarchies."""
+    """A cgroup2 mount: `path` its mount point, `dev` its st_dev, `controllers` what its top
+    directory offers, `v1` controller name -> mount point of the v1 hierarchies."""
 
     __slots__ = ("controllers", "dev", "path", "v1")
 
@@ -47,7 +59,8 @@ class CgroupMount:
         return fd
 
     def where(self, controller: str) -> str:
-        """Why `controller` is not in the top directory's cgroup.controllers, as the end of an error line."""
+        """Why `controller` is not in the top directory's cgroup.controllers, as the end of an error
+        line."""
         v1_name = _V1_NAMES.get(controller, controller)
         if v1_name in self.v1:
             return f"{controller} controller is on cgroup v1 at {self.v1[v1_name]}"
@@ -55,21 +68,26 @@ class CgroupMount:
         if hierarchy is None:
             return f"{controller} controller is not in this kernel (no line in /proc/cgroups)"
         if hierarchy < 0:
-            return f"{controller} controller is disabled in this kernel (/proc/cgroups; cgroup_disable=)"
+            return f"{controller} controller is disabled in this kernel (/proc/cgroups)"
         if hierarchy > 0:
             return f"{controller} controller is on a cgroup v1 hierarchy that is not mounted here"
         return f"{controller} controller is not delegated: not in {self.path}/cgroup.controllers"
 
 
 def unescape(field: str) -> str:
-    """A mountinfo field with its octal escapes (space \\040, tab \\011, newline \\012, backslash \\134) undone."""
+    """A mountinfo field with its octal escapes (space \\040, tab \\011, newline \\012, backslash
+    \\134) undone."""
     if "\\" not in field:
         return field
     out, index = bytearray(), 0
     raw = os.fsencode(field)
     while index < len(raw):
         digits = raw[index + 1 : index + 4]
-        if raw[index] == 0x5C and len(digits) == 3 and all(0x30 <= digit <= 0x37 for digit in digits):
+        if (
+            raw[index] == 0x5C
+            and len(digits) == 3
+            and all(0x30 <= digit <= 0x37 for digit in digits)
+        ):
             out.append(int(digits, 8) & 0xFF)
             index += 4
         else:
@@ -83,7 +101,8 @@ def parse_mountinfo(text: str) -> tuple[list[tuple[str, int]], dict[str, str]]:
     unified: list[tuple[str, int]] = []
     v1: dict[str, str] = {}
     for line in text.splitlines():
-        # Optional fields make the line's left part of variable length; " - " ends it (proc_pid_mountinfo(5)).
+        # Optional fields make the line's left part of variable length; " - " ends it
+        # (proc_pid_mountinfo(5)).
         left, separator, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if not separator or len(fields) < 6 or not tail:
@@ -120,11 +139,14 @@ def find_mount(mountinfo: str = "/proc/self/mountinfo") -> CgroupMount:
                 return CgroupMount(path, frozenset(file.read().split()), v1, dev)
         except OSError:
             continue
-    raise ShimError("no cgroup2 file system is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup`")
+    raise ShimError(
+        "no cgroup2 file system is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
+    )
 
 
 def _kernel_hierarchy(name: str) -> int | None:
-    """Hierarchy id of a controller in /proc/cgroups: 0 on v2, -1 disabled, None unknown to the kernel."""
+    """Hierarchy id of a controller in /proc/cgroups: 0 on v2, -1 disabled, None unknown to the
+    kernel."""
     try:
         with open("/proc/cgroups", encoding="ascii") as file:
             for line in file:

@@ -1,8 +1,8 @@
 """Directory work on a cgroup2 mount, by descriptor only: walking, making, enabling, removing.
 
-No function here follows a symlink or trusts a path twice. A hostile container with a writable cgroupfs
-can nest deeply, so walks keep a constant number of descriptors: they go up through "..", which is exact
-here because cgroup2 has no rename.
+No function here follows a symlink or trusts a path twice. A hostile container with a writable
+cgroupfs can nest deeply, so walks keep a constant number of descriptors: they go up through "..",
+which is exact here because cgroup2 has no rename.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def failed(step: str, error: OSError) -> KernelError:
+    """The OSError as shim's own error; `step` says what was being done."""
+    return KernelError(step, error.errno or 0)
+
+
 def split(rel: str) -> list[str]:
     """The components of a cgroup path. ".." is refused (SECURITY.md IN-23), as is NUL."""
     parts = [part for part in rel.split("/") if part not in ("", ".")]
@@ -32,7 +37,7 @@ def open_at(dir_fd: int, name: str) -> int:
     try:
         return os.open(name, _DIR, dir_fd=dir_fd)
     except OSError as error:
-        raise KernelError(f"open cgroup {name}", error.errno or 0) from None
+        raise failed(f"open cgroup {name}", error) from None
 
 
 def read_at(dir_fd: int, file: str) -> str:
@@ -65,7 +70,8 @@ def inode_at(dir_fd: int, name: str) -> int | None:
 
 
 def procs(dir_fd: int) -> list[int]:
-    """Process ids in one cgroup; in a threaded one, where cgroup.procs cannot be read, thread ids."""
+    """Process ids in one cgroup; in a threaded one, where cgroup.procs cannot be read, thread
+    ids."""
     for file in ("cgroup.procs", "cgroup.threads"):
         try:
             return [int(line) for line in read_at(dir_fd, file).split()]
@@ -73,7 +79,7 @@ def procs(dir_fd: int) -> list[int]:
             if error.errno in (errno.ENOENT, errno.ENODEV):
                 return []
             if error.errno != errno.EOPNOTSUPP:
-                raise KernelError(f"read {file}", error.errno or 0) from None
+                raise failed(f"read {file}", error) from None
     return []
 
 
@@ -85,7 +91,7 @@ def children(dir_fd: int) -> list[str]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV):
             return []
-        raise KernelError("list cgroup", error.errno or 0) from None
+        raise failed("list cgroup", error) from None
 
 
 def open_path(top: int, parts: list[str]) -> int:
@@ -101,10 +107,11 @@ def open_path(top: int, parts: list[str]) -> int:
 
 
 def make_path(top: int, parts: list[str], made: list[tuple[int, str]]) -> tuple[int, bool]:
-    """Walk down from `top` (which is closed), making what is missing and enabling controllers on the way.
+    """Walk down from `top` (which is closed), making what is missing and enabling controllers on
+    the way.
 
-    Returns (descriptor of the last one, whether it is new). Appends (parent descriptor, name) to `made`
-    for each directory made; the caller closes those.
+    Returns (descriptor of the last one, whether it is new). Appends (parent descriptor, name) to
+    `made` for each directory made; the caller closes those.
     """
     fd, fresh = top, False
     for part in parts:
@@ -117,7 +124,7 @@ def make_path(top: int, parts: list[str], made: list[tuple[int, str]]) -> tuple[
             except FileExistsError:
                 fresh = False
             except OSError as error:
-                raise KernelError(f"mkdir cgroup {part} of /{'/'.join(parts)}", error.errno or 0) from None
+                raise failed(f"mkdir cgroup {part} of /{'/'.join(parts)}", error) from None
             below = open_at(fd, part)
         finally:
             os.close(fd)
@@ -128,8 +135,9 @@ def make_path(top: int, parts: list[str], made: list[tuple[int, str]]) -> tuple[
 def enable_controllers(dir_fd: int) -> None:
     """Switch on, for the children of `dir_fd`, every controller it offers, as runc does.
 
-    Best effort for each: a cgroup that holds processes itself refuses (EBUSY, "no internal processes"),
-    cpu refuses with real-time tasks about, and so on. A limit that then has no file is an error later.
+    Best effort for each: a cgroup that holds processes itself refuses (EBUSY, "no internal
+    processes"), cpu refuses with real-time tasks about, and so on. A limit that then has no file is
+    an error later.
     """
     try:
         offered = read_at(dir_fd, "cgroup.controllers").split()
@@ -171,7 +179,8 @@ def walk(dir_fd: int, visit: Callable[[int], None]) -> None:
 
 
 def remove_tree(parent: int, name: str) -> bool:
-    """rmdir `name` in `parent` with all below it, bottom up, going on past busy ones. Whether it is gone."""
+    """rmdir `name` in `parent` with all below it, bottom up, going on past busy ones. Whether it is
+    gone."""
     current = os.dup(parent)
     path: list[str] = []
     pending = [[name]]
@@ -208,7 +217,7 @@ def rmdir_quietly(dir_fd: int, name: str) -> None:
     try:
         os.rmdir(name, dir_fd=dir_fd)
     except OSError:
-        pass
+        return
 
 
 def _rmdir(dir_fd: int, name: str) -> bool:
@@ -219,7 +228,7 @@ def _rmdir(dir_fd: int, name: str) -> bool:
             return True
         if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
             return False
-        raise KernelError(f"rmdir cgroup {name}", error.errno or 0) from None
+        raise failed(f"rmdir cgroup {name}", error) from None
     return True
 
 
