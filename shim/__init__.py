@@ -1,1 +1,3 @@
-"""hookshim: a container runtime built around the Kubernetes container lifecycle."""
+"""shim: a Linux container runtime built around the Kubernetes container lifecycle."""
+
+__version__ = "0.1.0"

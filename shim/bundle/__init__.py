@@ -1,0 +1,1 @@
+"""What the user gave: config.json, mounts, lifecycle. Pure parsing; no policy, no system calls but reads."""

@@ -1,0 +1,138 @@
+"""Finding the lifecycle: --lifecycle FILE, else annotations, else lifecycle.json beside config.json.
+
+The first source found wins as a whole (CONTRACT.md).
+"""
+
+from __future__ import annotations
+
+import os
+
+from shim.bundle.fields import Value
+from shim.bundle.files import read_regular
+from shim.bundle.json_strict import check_tree, loads
+from shim.bundle.lifecycle import (
+    DEFAULT_GRACE,
+    GRACE_MAX,
+    Lifecycle,
+    image_stop_signal,
+    read_block,
+    read_document,
+)
+from shim.errors import InputError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.bundle.classes import Spec
+
+PREFIX = "io.hookshim."
+LIFECYCLE, PROBES = f"{PREFIX}lifecycle", f"{PREFIX}probes"
+GRACE = f"{PREFIX}terminationGracePeriodSeconds"
+RESTART_POLICY, PROFILE = f"{PREFIX}restartPolicy", f"{PREFIX}profile"
+ANNOTATIONS = (LIFECYCLE, PROBES, GRACE, RESTART_POLICY, PROFILE)
+FILE_NAME = "lifecycle.json"
+
+
+def find(spec: Spec, bundle_dir: str, lifecycle_file: str | None) -> Lifecycle | None:
+    """The container's Lifecycle, None when no source has one. InputError names source and field."""
+    if lifecycle_file is not None:
+        return from_file(lifecycle_file, spec)
+    found = from_annotations(spec)
+    if found is not None:
+        return found
+    beside = os.path.join(bundle_dir, FILE_NAME)
+    if os.path.lexists(beside):
+        return read_document(Value(loads(read_regular(beside), beside), "", beside), spec, FILE_NAME)
+    # Nothing else may use it yet, but a stop will: what is wrong is said at create.
+    image_stop_signal(spec)
+    return None
+
+
+def from_file(path: str, spec: Spec | None = None) -> Lifecycle:
+    """A JSON file when its name ends in .json, YAML otherwise."""
+    data = read_regular(path)
+    document = loads(data, path) if path.endswith(".json") else load_yaml(data, path)
+    return read_document(Value(document, "", path), spec, path)
+
+
+def from_annotations(spec: Spec, file: str = "config.json") -> Lifecycle | None:
+    """Annotations may come from an image (SECURITY.md CV-29): handlers run with the container's own
+    credentials, and a restart policy other than Never is not theirs to ask for."""
+    notes = spec.annotations
+    _no_typo(notes, file)
+    if not any(name in notes for name in ANNOTATIONS):
+        return None
+    if PROBES in notes:
+        raise UnsupportedError(file, _where(PROBES), "probes are not supported by this version")
+    if notes.get(RESTART_POLICY, "Never") != "Never":
+        cause = "not taken from an annotation: use --lifecycle or lifecycle.json"
+        raise InputError(file, _where(RESTART_POLICY), cause)
+    fields: dict[str, object] = {"profile": notes.get(PROFILE, "contract")}
+    try:
+        result = read_document(Value(fields, "", file), spec, "annotations")
+    except UnsupportedError as error:
+        raise UnsupportedError(file, _where(PROFILE), error.cause) from None
+    except InputError as error:
+        if error.pointer != "/profile":
+            raise
+        raise InputError(file, _where(PROFILE), error.cause) from None
+    result.grace = _grace(notes.get(GRACE), file)
+    if LIFECYCLE in notes:
+        where = _where(LIFECYCLE)
+        read_block(Value(loads(notes[LIFECYCLE].encode(), file, where), where, file), result)
+    return result
+
+
+def _no_typo(notes: dict[str, str], file: str) -> None:
+    # The specification lets unknown annotations pass; one that differs from ours only in case, or a
+    # runtime-spec style key below ours, would be a hook that silently never runs (SECURITY.md IN-21).
+    known = {name.casefold(): name for name in ANNOTATIONS}
+    for key in notes:
+        name = known.get(key.casefold(), key)
+        if name != key:
+            raise InputError(file, _where(key), f"unknown annotation; did you mean {name!r}?")
+
+
+def _where(annotation: str) -> str:
+    return "/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
+
+
+def _grace(text: str | None, file: str) -> int:
+    if text is None:
+        return DEFAULT_GRACE
+    # int() also takes "+3", " 3 ", "1_000" and other scripts' digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= GRACE_MAX):
+        cause = f"must be whole seconds from 0 to {GRACE_MAX}, not {text[:32]!r}"
+        raise InputError(file, _where(GRACE), cause)
+    return int(text)
+
+
+def load_yaml(data: bytes, file: str) -> object:
+    """One YAML document of plain JSON values.
+
+    Refused: duplicate keys, anchors and aliases (a small file could stand for an endless one), tags.
+    """
+    try:
+        import yaml
+    except ImportError:
+        cause = "YAML needs the Python package PyYAML; or give a file whose name ends in .json"
+        raise InputError(file, "", cause) from None
+    from shim.bundle.yaml_strict import StrictLoader
+
+    try:
+        text = data.decode("utf-8")
+        loader = StrictLoader(text)
+        document: object = loader.get_single_data()
+    except UnicodeDecodeError as error:
+        raise InputError(file, "", f"invalid UTF-8 at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
+        raise InputError(file, "", f"{where}{error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(file, "", str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise InputError(file, "", "nested too deeply") from None
+    if document is None:
+        raise InputError(file, "", "empty document")
+    check_tree(document, file)
+    return document
