@@ -1,4 +1,4 @@
-"""Add up the JUnit files of scripts/test: a table, why things were skipped, and the closing line."""
+"""Add up the JUnit files of scripts/test: a table, the reasons for skips, the closing line."""
 
 from __future__ import annotations
 
