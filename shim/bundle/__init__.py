@@ -1,1 +1,2 @@
-"""What the user gave: config.json, mounts, lifecycle. Pure parsing; no policy, no system calls but reads."""
+"""What the user gave: config.json, mounts, lifecycle. Pure parsing; no policy, no system calls but
+reads."""

@@ -1,4 +1,5 @@
-"""What config.json says, as slots classes (a dataclass costs 0.7 ms each at import, ARCHITECTURE.md).
+"""What config.json says, as slots classes (a dataclass costs 0.7 ms each at import,
+ARCHITECTURE.md).
 
 Names follow the runtime-spec; absent optional values are None, absent lists and maps are empty.
 Import them from shim.bundle.spec.
@@ -12,7 +13,7 @@ RLIM_INFINITY = 2**64 - 1
 class Record:
     """Equality and repr over __slots__."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(
@@ -53,7 +54,8 @@ class Caps(Record):
 
 
 class Process(Record):
-    """The process to run. `console_size` is (rows, columns); `caps` None means no capabilities at all."""
+    """The process to run. `console_size` is (rows, columns); `caps` None means no capabilities at
+    all."""
 
     __slots__ = (
         "terminal", "console_size", "args", "env", "cwd", "uid", "gid", "additional_gids", "umask",
@@ -94,7 +96,8 @@ class Root(Record):
 
 
 class Mount(Record):
-    """One mount. `type` is "bind" whenever the options say bind or rbind, whatever the file calls it."""
+    """One mount. `type` is "bind" whenever the options say bind or rbind, whatever the file calls
+    it."""
 
     __slots__ = ("destination", "type", "source", "options")
 
@@ -150,7 +153,8 @@ class DeviceRule(Record):
 
 
 class Memory(Record):
-    """Bytes; -1 is unlimited, None unset (a 0 in the file too, as for runc). `swap` is memory + swap."""
+    """Bytes; -1 is unlimited, None unset (a 0 in the file too, as for runc). `swap` is memory +
+    swap."""
 
     __slots__ = ("limit", "reservation", "swap", "check_before_update")
 
@@ -185,7 +189,8 @@ class Cpu(Record):
 
 
 class BlockIO(Record):
-    """`weight_device`: (major, minor, weight); `throttle`: (rbps|wbps|riops|wiops, major, minor, rate)."""
+    """`weight_device`: (major, minor, weight); `throttle`: (rbps|wbps|riops|wiops, major, minor,
+    rate)."""
 
     __slots__ = ("weight", "weight_device", "throttle")
 
@@ -214,8 +219,9 @@ class Resources(Record):
         hugepage_limits: list[tuple[str, int]] | None = None,
         unified: dict[str, str] | None = None,
     ) -> None:
-        self.devices, self.memory, self.cpu, self.pids_limit = devices or [], memory, cpu, pids_limit
-        self.block_io, self.hugepage_limits = block_io, hugepage_limits or []
+        self.devices, self.memory, self.cpu = devices or [], memory, cpu
+        self.pids_limit, self.block_io = pids_limit, block_io
+        self.hugepage_limits = hugepage_limits or []
         self.unified = unified or {}
 
 
@@ -261,7 +267,8 @@ class Spec(Record):
     """config.json as a whole."""
 
     __slots__ = (
-        "oci_version", "process", "root", "hostname", "domainname", "mounts", "annotations", "linux",
+        "oci_version", "process", "root", "hostname", "domainname", "mounts", "annotations",
+        "linux",
     )  # fmt: skip
 
     def __init__(

@@ -60,11 +60,13 @@ class Value:
     def choice(self, allowed: tuple[str, ...]) -> str:
         text = self.text()
         if text not in allowed:
-            self.fail(f"must be one of {', '.join(name for name in allowed if name)}, not {text[:64]!r}")
+            names = ", ".join(name for name in allowed if name)
+            self.fail(f"must be one of {names}, not {text[:64]!r}")
         return text
 
     def integer(self, low: int, high: int) -> int:
-        """A JSON integer within [low, high]; true, 1.0, 1e3 and "1" are none (SECURITY.md IN-06)."""
+        """A JSON integer within [low, high]; true, 1.0, 1e3 and "1" are none (SECURITY.md
+        IN-06)."""
         if isinstance(self.value, bool) or not isinstance(self.value, int):
             self.fail(f"must be an integer, not {_shown(self.value)}")
         if not low <= self.value <= high:
@@ -80,7 +82,8 @@ class Value:
         if not isinstance(self.value, list):
             self.fail(f"must be an array, not {kind(self.value)}")
         return [
-            Value(item, f"{self.pointer}/{index}", self.file) for index, item in enumerate(self.value)
+            Value(item, f"{self.pointer}/{index}", self.file)
+            for index, item in enumerate(self.value)
         ]
 
     def members(self) -> dict[str, Value]:
@@ -168,7 +171,8 @@ class Object:
         return {key: item.text() for key, item in value.members().items()}
 
     def refuse(self, *names: str) -> None:
-        """UnsupportedError for any of `names` that is there and not empty: ignoring it would be a lie."""
+        """UnsupportedError for any of `names` that is there and not empty: ignoring it would be a
+        lie."""
         for name in names:
             value = self.get(name)
             if value is not None and value.value not in ("", [], {}):

@@ -13,8 +13,8 @@ MAX_BYTES = 4 << 20
 def read_regular(path: str, limit: int = MAX_BYTES) -> bytes:
     """The bytes of the regular file `path` (symlinks are followed, as runc does).
 
-    O_NONBLOCK keeps a FIFO from hanging the caller. InputError: missing, unreadable, not a regular file,
-    larger than `limit` bytes.
+    O_NONBLOCK keeps a FIFO from hanging the caller. InputError: missing, unreadable, not a regular
+    file, larger than `limit` bytes.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -1,4 +1,5 @@
-"""A JSON reader that accepts one meaning only: what two readers could understand differently is refused.
+"""A JSON reader that accepts one meaning only: what two readers could understand differently is
+refused.
 
 SECURITY.md IN-04 (runc takes the last of two equal keys, crun the first), IN-07 to IN-11.
 """
@@ -56,7 +57,8 @@ def escape(token: str | int) -> str:
 
 
 def loads(data: bytes, file: str, pointer: str = "") -> object:
-    """The document in `data`. InputError, with `pointer` in front of the place, for anything doubtful."""
+    """The document in `data`. InputError, with `pointer` in front of the place, for anything
+    doubtful."""
     if len(data) > MAX_BYTES:
         raise InputError(file, pointer, f"larger than {MAX_BYTES} bytes")
     if data.startswith(b"\xef\xbb\xbf"):
@@ -73,7 +75,8 @@ def loads(data: bytes, file: str, pointer: str = "") -> object:
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise InputError(file, pointer, f"{where}: {error.msg[:1].lower()}{error.msg[1:]}") from None
+        cause = f"{error.msg[:1].lower()}{error.msg[1:]}"
+        raise InputError(file, pointer, f"{where}: {cause}") from None
     except RecursionError:
         raise InputError(file, pointer, _TOO_DEEP) from None
     except ValueError as error:
@@ -93,13 +96,14 @@ def _children(node: object) -> Iterator[tuple[str | int, object]]:
 
 
 def _is_text(text: str) -> bool:
-    # json accepts "\ud800", a lone surrogate, which is no character and cannot be written out again.
+    # json accepts "\ud800", a lone surrogate, which is no character and cannot be written out
+    # again.
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def check_tree(document: object, file: str, pointer: str = "") -> None:
-    """InputError for a duplicate key, too much depth, or a string that is not Unicode; level by level,
-    so that a hostile document cannot exhaust the stack."""
+    """InputError for a duplicate key, too much depth, or a string that is not Unicode; level by
+    level, so that a hostile document cannot exhaust the stack."""
     level: list[object] = [document]
     depth = 0
     while level:
@@ -107,7 +111,8 @@ def check_tree(document: object, file: str, pointer: str = "") -> None:
         for node in level:
             if isinstance(node, str):
                 if not _is_text(node):
-                    raise InputError(file, _find(document, node, pointer), "lone surrogate in a string")
+                    place = _find(document, node, pointer)
+                    raise InputError(file, place, "lone surrogate in a string")
             elif isinstance(node, dict):
                 if isinstance(node, _Duplicate):
                     place = _find(document, node, pointer) + "/" + escape(node.key)

@@ -1,5 +1,5 @@
-"""The lifecycle of a container: hooks, stop signal, grace period (CONTRACT.md "Where lifecycle comes
-from"), read as strictly as the Kubernetes API validates it (KUBERNETES.md rules 24 to 28).
+"""The lifecycle of a container: hooks, stop signal, grace period (CONTRACT.md "Where lifecycle
+comes from"), read as strictly as the Kubernetes API validates it (KUBERNETES.md rules 24 to 28).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Lifecycle:
             pre_stop=None if pre_stop is None else read_handler(pre_stop),
             stop_signal=_stop_signal(fields.need("stopSignal")),
             grace=fields.need("terminationGracePeriodSeconds").integer(0, GRACE_MAX),
-            profile=_profile(fields.need("profile")),
+            profile=read_profile(fields.need("profile")),
             restart_policy=_restart_policy(fields.need("restartPolicy")),
             source=fields.text("source"),
         )
@@ -155,7 +155,8 @@ def image_stop_signal(spec: Spec | None) -> int:
 
 
 def read_document(value: Value, spec: Spec | None, source: str) -> Lifecycle:
-    """A whole lifecycle document (--lifecycle FILE or lifecycle.json); unknown fields are refused."""
+    """A whole lifecycle document (--lifecycle FILE or lifecycle.json); unknown fields are
+    refused."""
     fields = value.record(_DOCUMENT, strict=True)
     fields.refuse("livenessProbe", "readinessProbe", "startupProbe", "evict")
     grace = fields.get("terminationGracePeriodSeconds")
@@ -164,7 +165,7 @@ def read_document(value: Value, spec: Spec | None, source: str) -> Lifecycle:
     result = Lifecycle(
         stop_signal=image_stop_signal(spec),
         grace=DEFAULT_GRACE if grace is None else grace.integer(0, GRACE_MAX),
-        profile="contract" if profile is None else _profile(profile),
+        profile="contract" if profile is None else read_profile(profile),
         restart_policy="Never" if policy is None else _restart_policy(policy),
         source=source,
     )
@@ -174,7 +175,8 @@ def read_document(value: Value, spec: Spec | None, source: str) -> Lifecycle:
 
 
 def read_block(value: Value, result: Lifecycle) -> None:
-    """The `lifecycle` object into `result`, whose grace bounds every sleep (KUBERNETES.md rule 25)."""
+    """The `lifecycle` object into `result`, whose grace bounds every sleep (KUBERNETES.md rule
+    25)."""
     fields = value.record(_LIFECYCLE, strict=True)
     for name in ("preStart", "postStop"):
         if (found := fields.get(name)) is not None:
@@ -247,7 +249,8 @@ def _stop_signal(value: Value) -> int:
     return number
 
 
-def _profile(value: Value) -> str:
+def read_profile(value: Value) -> str:
+    """The behaviour asked for; only CONTRACT.md's own is there yet."""
     if value.choice(("contract", "kubelet")) == "kubelet":
         value.unsupported("profile kubelet is not supported by this version")
     return "contract"

@@ -18,8 +18,8 @@ _UNSUPPORTED = (
 )  # fmt: skip
 _LINUX = frozenset(
     (
-        "namespaces", "uidMappings", "gidMappings", "timeOffsets", "devices", "cgroupsPath", "resources",
-        "sysctl", "maskedPaths", "readonlyPaths", "rootfsPropagation", *_UNSUPPORTED,
+        "namespaces", "uidMappings", "gidMappings", "timeOffsets", "devices", "cgroupsPath",
+        "resources", "sysctl", "maskedPaths", "readonlyPaths", "rootfsPropagation", *_UNSUPPORTED,
     )
 )  # fmt: skip
 _NAMESPACE = frozenset(("type", "path"))
@@ -32,7 +32,8 @@ def read_linux(value: Value) -> Linux:
     """The object in `value`; InputError and UnsupportedError carry the pointer of the field."""
     fields = value.record(_LINUX)
     for name in _UNSUPPORTED:
-        # An empty seccomp or intelRdt object is still a request; only these two can be empty and idle.
+        # An empty seccomp or intelRdt object is still a request; only these two can be empty and
+        # idle.
         if name in ("mountLabel", "netDevices"):
             fields.refuse(name)
         elif (found := fields.get(name)) is not None:

@@ -1,7 +1,9 @@
-"""The mount option table: strings of config.json to masks for mount_setattr(2) and data for fsconfig(2).
+"""The mount option table: strings of config.json to masks for mount_setattr(2) and data for
+fsconfig(2).
 
-Names: runtime-spec config.md "Linux mount options"; values: linux/mount.h. An unknown option is file
-system data, as the specification demands. Later options win over earlier ones, as with mount(8).
+Names: runtime-spec config.md "Linux mount options"; values: linux/mount.h. An unknown option is
+file system data, as the specification demands. Later options win over earlier ones, as with
+mount(8).
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ PROPAGATION: dict[str, int] = {
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
 
-# option -> (bits it sets, bits it clears). The access time is one field of several bits, not a flag:
-# mount_setattr(2) gives EINVAL unless attr_clr holds the whole of MOUNT_ATTR__ATIME.
+# option -> (bits it sets, bits it clears). The access time is one field of several bits, not a
+# flag: mount_setattr(2) gives EINVAL unless attr_clr holds the whole of MOUNT_ATTR__ATIME.
 _ATTRS: dict[str, tuple[int, int]] = {
     "ro": (MOUNT_ATTR_RDONLY, 0),
     "rw": (0, MOUNT_ATTR_RDONLY),
@@ -55,14 +57,16 @@ _ATTRS: dict[str, tuple[int, int]] = {
     "relatime": (MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
     "atime": (MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
     "nostrictatime": (MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
-    # Without MS_RELATIME the kernel still defaults to relatime (fs/namespace.c), so this changes nothing.
+    # Without MS_RELATIME the kernel still defaults to relatime (fs/namespace.c), so this changes
+    # nothing.
     "norelatime": (0, 0),
 }
 
 # The names vfs_parse_sb_flag() in fs/fs_context.c knows, each with the one that takes it back.
 _SB_SET = {"ro": "ro", "sync": "sync", "dirsync": "dirsync", "lazytime": "lazytime", "mand": "mand"}
 _SB_CLEAR = {"rw": "ro", "async": "sync", "nolazytime": "lazytime", "nomand": "mand"}
-# MS_SILENT only mutes kernel messages and has no counterpart in fsconfig(2); the others are the default.
+# MS_SILENT only mutes kernel messages and has no counterpart in fsconfig(2); the others are the
+# default.
 _NOTHING = frozenset(("defaults", "silent", "loud", "noiversion"))
 _IDMAP = ("idmap", "ridmap")
 
@@ -80,10 +84,12 @@ class UnsupportedOptionError(ValueError):
 
 
 class MountOptions:
-    """Parsed options of one mount. `propagation` is MS_* with MS_REC for the r form, 0 when none is named.
+    """Parsed options of one mount. `propagation` is MS_* with MS_REC for the r form, 0 when none is
+    named.
 
-    `data` holds "k" or "k=v" for fsconfig(2); `sb_flags` names for FSCONFIG_SET_FLAG. "ro" is in both
-    attr_set and sb_flags: mount(2) means both, the caller knows when the super block is shared.
+    `data` holds "k" or "k=v" for fsconfig(2); `sb_flags` names for FSCONFIG_SET_FLAG. "ro" is in
+    both attr_set and sb_flags: mount(2) means both, the caller knows when the super block is
+    shared.
     """
 
     __slots__ = (
@@ -132,13 +138,13 @@ def _propagate(name: str, result: MountOptions) -> None:
 def parse_options(options: list[str]) -> MountOptions:
     """Sort `options` into their kinds.
 
-    ValueError for an empty option or one with NUL, UnsupportedOptionError for idmap and ridmap (they come
-    with id-mapped mounts) and for a second, different propagation.
+    ValueError for an empty option or one with NUL, UnsupportedOptionError for idmap and ridmap
+    (they come with id-mapped mounts) and for a second, different propagation.
     """
     result = MountOptions()
     for name in options:
         if not name or "\0" in name:
-            raise ValueError("empty mount option" if not name else "mount option with a NUL character")
+            raise ValueError("mount option with a NUL character" if name else "empty mount option")
         super_block = _super_block(name, result)
         if name in _ATTRS:
             result._attr(_ATTRS[name])

@@ -13,7 +13,8 @@ MAJOR_MAX, MINOR_MAX = 2**12 - 1, 2**20 - 1
 
 _RESOURCES = frozenset(
     (
-        "devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified",
+        "devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma",
+        "unified",
     )
 )  # fmt: skip
 _RULE = frozenset(("allow", "type", "major", "minor", "access"))
@@ -25,7 +26,8 @@ _MEMORY = frozenset(
 )  # fmt: skip
 _CPU = frozenset(
     (
-        "shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems", "idle",
+        "shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems",
+        "idle",
     )
 )  # fmt: skip
 _PIDS = frozenset(("limit",))
@@ -139,9 +141,9 @@ def _cpuset(fields: Object, name: str) -> str | None:
 def _block_io(value: Value) -> BlockIO:
     fields = value.record(_BLOCK_IO)
     _no_leaf_weight(fields)
-    throttle: list[tuple[str, int, int, int]] = []
-    for name, short in _THROTTLE.items():
-        throttle += fields.each(name, lambda item, short=short: _rate(item, short))  # type: ignore[misc]
+    throttle = [
+        (short, *rate) for name, short in _THROTTLE.items() for rate in fields.each(name, _rate)
+    ]
     return BlockIO(
         weight=fields.integer("weight", 0, 1000) or None,
         weight_device=[entry for entry in fields.each("weightDevice", _weight) if entry[2]],
@@ -154,9 +156,9 @@ def _no_leaf_weight(fields: Object) -> None:
         fields.need("leafWeight").unsupported(_V1_ONLY)
 
 
-def _rate(item: Value, short: str) -> tuple[str, int, int, int]:
+def _rate(item: Value) -> tuple[int, int, int]:
     major, minor, fields = _numbers(item, _RATE)
-    return short, major, minor, fields.need("rate").integer(0, UINT64_MAX)
+    return major, minor, fields.need("rate").integer(0, UINT64_MAX)
 
 
 def _weight(item: Value) -> tuple[int, int, int]:

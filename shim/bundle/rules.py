@@ -1,4 +1,5 @@
-"""What must hold between fields of a Spec; each rule is runc's or the kernel's, refused before any act."""
+"""What must hold between fields of a Spec; each rule is runc's or the kernel's, refused before any
+act."""
 
 from __future__ import annotations
 
@@ -58,8 +59,9 @@ def _user_namespace(linux: Linux, file: str) -> None:
         where = f"/linux/{name}"
         if user is None or user.path is not None:
             if maps:
-                why = "a new user namespace" if user is None else "a new user namespace, not a joined one"
-                raise InputError(file, where, f"needs {why} in /linux/namespaces")
+                joined = "" if user is None else ", not a joined one"
+                cause = f"needs a new user namespace in /linux/namespaces{joined}"
+                raise InputError(file, where, cause)
         elif not maps:
             raise InputError(file, where, "is required with a new user namespace")
         else:
@@ -116,7 +118,8 @@ def _devices(linux: Linux, file: str) -> None:
 
 
 def _overlay(mount: Mount, file: str, where: str) -> None:
-    """shim's own option: an overlay whose upper directory is thrown away has one lower directory."""
+    """shim's own option: an overlay whose upper directory is thrown away has one lower
+    directory."""
     if "ephemeral" not in mount.options:
         return
     if mount.type != "overlay":

@@ -1,4 +1,5 @@
-"""Finding the lifecycle: --lifecycle FILE, else annotations, else lifecycle.json beside config.json.
+"""Finding the lifecycle: --lifecycle FILE, else annotations, else lifecycle.json beside
+config.json.
 
 The first source found wins as a whole (CONTRACT.md).
 """
@@ -9,7 +10,7 @@ import os
 
 from shim.bundle.fields import Value
 from shim.bundle.files import read_regular
-from shim.bundle.json_strict import check_tree, loads
+from shim.bundle.json_strict import check_tree, escape, loads
 from shim.bundle.lifecycle import (
     DEFAULT_GRACE,
     GRACE_MAX,
@@ -17,6 +18,7 @@ from shim.bundle.lifecycle import (
     image_stop_signal,
     read_block,
     read_document,
+    read_profile,
 )
 from shim.errors import InputError, UnsupportedError
 
@@ -41,7 +43,8 @@ def find(spec: Spec, bundle_dir: str, lifecycle_file: str | None) -> Lifecycle |
         return found
     beside = os.path.join(bundle_dir, FILE_NAME)
     if os.path.lexists(beside):
-        return read_document(Value(loads(read_regular(beside), beside), "", beside), spec, FILE_NAME)
+        document = loads(read_regular(beside), beside)
+        return read_document(Value(document, "", beside), spec, FILE_NAME)
     # Nothing else may use it yet, but a stop will: what is wrong is said at create.
     image_stop_signal(spec)
     return None
@@ -66,16 +69,13 @@ def from_annotations(spec: Spec, file: str = "config.json") -> Lifecycle | None:
     if notes.get(RESTART_POLICY, "Never") != "Never":
         cause = "not taken from an annotation: use --lifecycle or lifecycle.json"
         raise InputError(file, _where(RESTART_POLICY), cause)
-    fields: dict[str, object] = {"profile": notes.get(PROFILE, "contract")}
-    try:
-        result = read_document(Value(fields, "", file), spec, "annotations")
-    except UnsupportedError as error:
-        raise UnsupportedError(file, _where(PROFILE), error.cause) from None
-    except InputError as error:
-        if error.pointer != "/profile":
-            raise
-        raise InputError(file, _where(PROFILE), error.cause) from None
-    result.grace = _grace(notes.get(GRACE), file)
+    result = Lifecycle(
+        stop_signal=image_stop_signal(spec),
+        grace=_grace(notes.get(GRACE), file),
+        source="annotations",
+    )
+    if PROFILE in notes:
+        result.profile = read_profile(Value(notes[PROFILE], _where(PROFILE), file))
     if LIFECYCLE in notes:
         where = _where(LIFECYCLE)
         read_block(Value(loads(notes[LIFECYCLE].encode(), file, where), where, file), result)
@@ -83,8 +83,8 @@ def from_annotations(spec: Spec, file: str = "config.json") -> Lifecycle | None:
 
 
 def _no_typo(notes: dict[str, str], file: str) -> None:
-    # The specification lets unknown annotations pass; one that differs from ours only in case, or a
-    # runtime-spec style key below ours, would be a hook that silently never runs (SECURITY.md IN-21).
+    # The specification lets unknown annotations pass; one that differs from ours only in case
+    # would be a hook that silently never runs (SECURITY.md IN-21).
     known = {name.casefold(): name for name in ANNOTATIONS}
     for key in notes:
         name = known.get(key.casefold(), key)
@@ -93,7 +93,7 @@ def _no_typo(notes: dict[str, str], file: str) -> None:
 
 
 def _where(annotation: str) -> str:
-    return "/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
+    return f"/annotations/{escape(annotation)}"
 
 
 def _grace(text: str | None, file: str) -> int:
@@ -109,7 +109,8 @@ def _grace(text: str | None, file: str) -> int:
 def load_yaml(data: bytes, file: str) -> object:
     """One YAML document of plain JSON values.
 
-    Refused: duplicate keys, anchors and aliases (a small file could stand for an endless one), tags.
+    Refused: duplicate keys, anchors and aliases (a small file could stand for an endless one),
+    tags.
     """
     try:
         import yaml

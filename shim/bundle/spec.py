@@ -1,7 +1,9 @@
-"""config.json to a Spec: strict where two readers could differ, by name where something is not honoured.
+"""config.json to a Spec: strict where two readers could differ, by name where something is not
+honoured.
 
 The field names are those of runtime-spec 1.3 config.md and config-linux.md. Unknown properties are
-ignored, as the specification demands; every known one is honoured or refused (SECURITY.md section 5).
+ignored, as the specification demands; every known one is honoured or refused (SECURITY.md section
+5).
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from shim.bundle.resources import read_resources
 
 __all__ = [
     "RLIM_INFINITY", "BlockIO", "Caps", "Cpu", "Device", "DeviceRule", "IDMap", "Linux", "Memory",
-    "Mount", "Namespace", "Process", "Resources", "Rlimit", "Root", "Spec", "parse", "parse_process",
-    "parse_resources",
+    "Mount", "Namespace", "Process", "Resources", "Rlimit", "Root", "Spec", "parse",
+    "parse_process", "parse_resources",
 ]  # fmt: skip
 
 HOOK_KINDS = (
@@ -56,8 +58,8 @@ _UTS_MAX = 64  # __NEW_UTS_LEN, linux/utsname.h
 def parse(data: bytes, file: str = "config.json") -> Spec:
     """The Spec in `data`.
 
-    InputError names `file` and the field's JSON pointer; UnsupportedError is raised for a valid field
-    that has an effect on Linux which this version does not give.
+    InputError names `file` and the field's JSON pointer; UnsupportedError is raised for a valid
+    field that has an effect on Linux which this version does not give.
     """
     fields = Value(loads(data, file), "", file).record(_SPEC)
     version = _version(fields.need("ociVersion"))

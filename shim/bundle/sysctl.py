@@ -4,7 +4,8 @@ from __future__ import annotations
 
 _ALNUM = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _COMPONENT = _ALNUM | frozenset("-.:@")
-# Everything a sysctl takes: numbers, lists, ranges, names, addresses. '+' is what CVE-2022-0811 used.
+# Everything a sysctl takes: numbers, lists, ranges, names, addresses. '+' is what CVE-2022-0811
+# used.
 _VALUE = _ALNUM | frozenset(" \t.,:;/=%@*-")
 
 _IPC = frozenset(
@@ -16,10 +17,11 @@ _IPC = frozenset(
 
 
 def sysctl_path(key: str) -> str:
-    """The path below /proc/sys: "net.ipv4.conf.eth0/1.rp_filter" -> "net/ipv4/conf/eth0.1/rp_filter".
+    """The path below /proc/sys: "net.ipv4.conf.eth0/1.rp_filter" ->
+    "net/ipv4/conf/eth0.1/rp_filter".
 
-    The first separator decides, as in sysctl(8) and runc: after a dot, slashes and dots change places.
-    ValueError when a component is empty, begins with a dot or has an unusual character.
+    The first separator decides, as in sysctl(8) and runc: after a dot, slashes and dots change
+    places. ValueError when a component is empty, begins with a dot or has an unusual character.
     """
     first = next((char for char in key if char in "./"), "")
     path = key.translate({ord("."): "/", ord("/"): "."}) if first == "." else key
@@ -39,7 +41,8 @@ def check_value(value: str) -> None:
 
 
 def namespace_of(path: str) -> str | None:
-    """The namespace type that owns the sysctl, None when it belongs to the whole machine; as runc."""
+    """The namespace type that owns the sysctl, None when it belongs to the whole machine; as
+    runc."""
     if path.startswith("net/"):
         return "network"
     if path.startswith("fs/mqueue/") or path in _IPC:

@@ -1,4 +1,5 @@
-"""PyYAML's safe loader, stricter; imported only when a YAML file is read (15 ms, not on any hot path)."""
+"""PyYAML's safe loader, stricter; imported only when a YAML file is read (15 ms, not on any hot
+path)."""
 
 from __future__ import annotations
 
