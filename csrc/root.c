@@ -1,0 +1,101 @@
+/* The new root: made a mount, then made "/". */
+#include "fs.h"
+
+/* Of this mount namespace: a directory, bound on itself. From the caller's: a detached tree, since
+ * open_tree(2) clones no mount of another namespace; it goes over "/", which path lookup never sees
+ * (nothing walks into a mount on the root directory itself) and pivot_root(2) accepts. */
+int op_root_bind(struct ctx *c, const struct plan_op *op, uint32_t *detail)
+{
+    int fd = op_fd(c, op), target = fd, slash = -1;
+    unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+    *detail = D_CLONE_TREE;
+    int tree = sys_open_tree(fd, "", flags);
+    if (tree == -EINVAL) {
+        slash = target = sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+        tree = slash < 0 ? slash : sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    }
+    int err = tree < 0 ? tree : 0;
+    if (!err) {
+        /* A clone is a peer of its original: mounts of the container must not appear there. */
+        *detail = D_PROPAGATION;
+        err = tree_propagation(tree, MS_SLAVE | MS_REC);
+    }
+    if (!err) {
+        *detail = D_MOVE_MOUNT;
+        err = tree_move(tree, target);
+    }
+    if (slash >= 0)
+        sys_close(slash);
+    if (err && tree >= 0)
+        sys_close(tree);
+    if (!err)
+        c->rootfd = tree;
+    return err;
+}
+
+/* pivot_root(2), NOTES: both at the same place, so that no directory for the old root is needed. */
+static int pivot(void)
+{
+    int old = sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+    if (old < 0)
+        return old;
+    int err = sys_pivot_root(".", ".");
+    if (!err)
+        err = sys_fchdir(old);
+    if (!err) /* the unmount must not reach the host */
+        err = sys_mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+    if (!err)
+        err = sys_umount2(".", MNT_DETACH);
+    sys_close(old);
+    return err;
+}
+
+/* After chroot(2) the old mounts stay in the namespace, and a complete procfs or sysfs among them lets
+ * the container mount another one without the masks (runc's msMoveRoot says the same). Best effort:
+ * they are busy or locked where this is not possible. */
+static void drop_pseudo(const char *path)
+{
+    if (!sys_mount(NULL, path, NULL, MS_PRIVATE | MS_REC, NULL) && sys_umount2(path, MNT_DETACH))
+        (void)sys_mount("tmpfs", path, "tmpfs", MS_RDONLY, NULL);
+}
+
+static int move(void)
+{
+    drop_pseudo("/proc");
+    drop_pseudo("/sys");
+    int err = sys_mount(".", "/", NULL, MS_MOVE, NULL);
+    return err ? err : sys_chroot(".");
+}
+
+int op_pivot_root(struct ctx *c, const struct plan_op *op, uint32_t *detail)
+{
+    *detail = D_OPEN_TARGET;
+    int err = sys_fchdir(c->rootfd);
+    *detail = D_MOVE_MOUNT;
+    if (!err)
+        err = op->flags & PIVOT_MOVE ? move() : pivot();
+    if (!err)
+        err = sys_chdir("/");
+    if (err)
+        return err;
+    sys_close(c->rootfd);
+    c->rootfd = -1;
+    return 0;
+}
+
+int op_root_attr(struct ctx *c, const struct plan_op *op, uint32_t *detail)
+{
+    (void)c;
+    *detail = D_OPEN_TARGET;
+    int fd = sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    *detail = D_SETATTR;
+    int err = tree_attr(fd, 0, op->num[0], 0);
+    if (!err) {
+        *detail = D_PROPAGATION;
+        err = tree_propagation(fd, op->num[1]);
+    }
+    sys_close(fd);
+    return err;
+}
