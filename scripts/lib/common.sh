@@ -15,12 +15,16 @@ die() { say "${0##*/}: $*"; exit 1; }
 
 # step TITLE COMMAND...: run quietly, one line of progress; on failure the end of the log.
 step() {
-    local title=$1 log start=$SECONDS
+    local title=$1 log start=$SECONDS status
     shift
     mkdir -p "$LOGS"
     log=$LOGS/${title//[^A-Za-z0-9.]/-}.log
     printf '  %-46s' "$title" >&2
-    if "$@" >"$log" 2>&1 </dev/null; then
+    set +e # a subshell that is no condition: errexit holds inside it
+    (set -e; "$@") >"$log" 2>&1 </dev/null
+    status=$?
+    set -e
+    if [ $status = 0 ]; then
         printf 'ok %4ds\n' $((SECONDS - start)) >&2
     else
         printf 'FAILED\n' >&2
