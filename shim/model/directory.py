@@ -280,7 +280,8 @@ class ContainerDir:
     # ---- the end
 
     def remove(self) -> None:
-        """Erase the directory; state.json goes last, so that a removal cut short can be repeated."""
+        """Erase the directory; state.json goes last, so that a cut-short removal can be
+        repeated."""
         try:
             files.empty(self.fd, keep=STATE)
             files.empty(self.fd, keep="")

@@ -1,0 +1,19 @@
+"""`shim state`."""
+
+from __future__ import annotations
+
+from shim.cli.report import out
+from shim.model.container import Container
+from shim.model.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.cli.options import Args
+
+
+def run(args: Args) -> int:
+    """Print the OCI state as JSON."""
+    from shim.view.json import document
+
+    out(document(Container.load(Store(args.root), args.id).oci_state()))
+    return 0

@@ -1,0 +1,20 @@
+"""JSON for people and for programs. Plain ASCII, so that no control character reaches a terminal
+raw."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def line(value: Any) -> str:
+    """`value` in one line, for streams and lists."""
+    return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def document(value: Any) -> str:
+    """`value` indented as runc does."""
+    return json.dumps(value, indent=2) + "\n"
