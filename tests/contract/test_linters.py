@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -35,6 +36,49 @@ def test_linter_has_no_findings(name: str) -> None:
         check=False,
     )
     assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that `path` names in an import, as "package.name" too for from-imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_kernel_api_is_the_only_caller_of_the_c_core() -> None:
+    """import-linter sees no compiled modules, so this one is by hand."""
+    users = [path for path in (REPO / "shim").rglob("*.py") if "shim._core" in imports(path)]
+    assert users == [REPO / "shim/kernel/api.py"]
+
+
+def test_modules_stay_small() -> None:
+    """MODELS.md section 3: modules <= 400 lines, C files <= 300."""
+    too_long = {
+        str(path.relative_to(REPO)): lines
+        for limit, paths in (
+            (400, [*(REPO / "shim").rglob("*.py"), *(REPO / "tests").rglob("*.py")]),
+            (300, [Path(name) for name in C_FILES]),
+        )
+        for path in paths
+        if (lines := len(path.read_text().splitlines())) > limit
+    }
+    assert too_long == {}
+
+
+def test_functions_stay_small() -> None:
+    """MODELS.md section 3: functions <= 60 lines."""
+    too_long = {
+        f"{path.relative_to(REPO)}:{node.name}": length
+        for path in (REPO / "shim").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+    assert too_long == {}
 
 
 @pytest.mark.lint
