@@ -17,7 +17,7 @@ from shim.kernel.cgroup import Cgroup, CgroupMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.bundle.spec import Memory, Resources
+    from shim.bundle.spec import DeviceRule, Memory, Resources
 
     from shim.kernel.api import Kernel
 
@@ -69,7 +69,8 @@ def apply(cgroup: Cgroup, resources: Resources, mount: CgroupMount) -> None:
 def attach_devices(cgroup: Cgroup, resources: Resources | None, kernel: Kernel) -> None:
     """Attach the program for the config's rules and the defaults; a config without rules gets the
     defaults alone, as in runc."""
-    rules = [*(resources.devices if resources is not None else []), *devices.DEFAULT_RULES]
+    own = [] if resources is None else resources.devices
+    rules: list[DeviceRule | devices.Rule] = [*own, *devices.DEFAULT_RULES]
     pointer = f"{BASE}/devices"
     try:
         fd = kernel.bpf_device_load(devices.program(rules))

@@ -17,6 +17,8 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shim.bundle.spec import DeviceRule
 
 # enum in linux/bpf.h: BPF_DEVCG_DEV_*, BPF_DEVCG_ACC_*
@@ -69,7 +71,7 @@ them: runc dropped it in 1.2.0 and took it back in 1.2.4 for those who mknod it 
 config that wants it says so."""
 
 
-def program(rules: list[DeviceRule] | list[Rule] | list[DeviceRule | Rule]) -> bytes:
+def program(rules: Sequence[DeviceRule | Rule]) -> bytes:
     """Instructions for `rules`, exactly these: callers append DEFAULT_RULES themselves.
 
     It walks from the last rule to the first with the access bits still undecided in a register: a

@@ -188,11 +188,18 @@ def _cpu(cpu: Cpu) -> list[Setting]:
     return found
 
 
+_SIZE = frozenset("0123456789")
+
+
 def _hugetlb(limits: list[tuple[str, int]], file: str) -> list[Setting]:
     found = []
     for index, (size, limit) in enumerate(limits):
         pointer = f"/hugepageLimits/{index}"
-        if size[-2:] not in ("KB", "MB", "GB") or not size[:-2].isdigit() or size[0] == "0":
+        if (
+            size[-2:] not in ("KB", "MB", "GB")
+            or not _SIZE.issuperset(size[:-2])
+            or size[0] in "0KMG"
+        ):
             cause = f"invalid page size {size!r}: it must be like 64KB, 2MB or 1GB"
             raise InputError(file, f"{BASE}{pointer}/pageSize", cause)
         found.append(Setting(f"hugetlb.{size}.max", str(limit), pointer, "hugetlb"))

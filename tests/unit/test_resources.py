@@ -172,7 +172,9 @@ def test_hugetlb_limits_usage_and_reservations() -> None:
     ]
 
 
-@pytest.mark.parametrize("size", ["", "2", "2M", "MB", "02MB", "2mb", "-2MB", "2MB/../x", "2 MB"])
+@pytest.mark.parametrize(
+    "size", ["", "2", "2M", "MB", "\u00b2MB", "02MB", "2mb", "-2MB", "2MB/../x", "2 MB"]
+)
 def test_hugetlb_refuses_odd_sizes(size: str) -> None:
     assert pointer_of_error(hugepage_limits=[(size, 1)]) == "/hugepageLimits/0/pageSize"
 
