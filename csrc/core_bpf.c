@@ -17,12 +17,14 @@ union attr {
 };
 _Static_assert(sizeof(union attr) >= 256, "CV-35");
 
-static int call(int command, union attr *attr) {
+static int call(int command, union attr *attr)
+{
     long result = syscall(SYS_bpf, command, attr, sizeof(*attr));
     return result < 0 ? -errno : (int)result;
 }
 
-int shim_bpf_device_load(const void *insns, uint32_t count) {
+int shim_bpf_device_load(const void *insns, uint32_t count)
+{
     static const char license[] = "Apache-2.0"; /* no helper is called that asks for GPL */
     union attr attr;
     memset(&attr, 0, sizeof(attr));
@@ -34,7 +36,8 @@ int shim_bpf_device_load(const void *insns, uint32_t count) {
     return call(BPF_PROG_LOAD, &attr); /* the kernel makes it CLOEXEC */
 }
 
-int shim_bpf_device_attach(int cgroup_fd, int prog_fd, uint32_t flags) {
+int shim_bpf_device_attach(int cgroup_fd, int prog_fd, uint32_t flags)
+{
     union attr attr;
     memset(&attr, 0, sizeof(attr));
     attr.bpf.target_fd = (uint32_t)cgroup_fd;
@@ -44,7 +47,8 @@ int shim_bpf_device_attach(int cgroup_fd, int prog_fd, uint32_t flags) {
     return call(BPF_PROG_ATTACH, &attr);
 }
 
-int shim_bpf_device_query(int cgroup_fd, uint32_t *ids, uint32_t *n) {
+int shim_bpf_device_query(int cgroup_fd, uint32_t *ids, uint32_t *n)
+{
     union attr attr;
     memset(&attr, 0, sizeof(attr));
     attr.bpf.query.target_fd = (uint32_t)cgroup_fd;
@@ -58,7 +62,8 @@ int shim_bpf_device_query(int cgroup_fd, uint32_t *ids, uint32_t *n) {
     return result < 0 ? result : 0;
 }
 
-int shim_bpf_device_detach(int cgroup_fd, uint32_t prog_id) {
+int shim_bpf_device_detach(int cgroup_fd, uint32_t prog_id)
+{
     union attr attr;
     memset(&attr, 0, sizeof(attr));
     attr.bpf.prog_id = prog_id;

@@ -18,7 +18,6 @@ from shim.kernel.cgroup import Cgroup, CgroupMount
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.bundle.spec import DeviceRule, Memory, Resources
-
     from shim.kernel.api import Kernel
 
 _MISSING = frozenset({errno.ENOENT, errno.EOPNOTSUPP})

@@ -188,18 +188,20 @@ def _cpu(cpu: Cpu) -> list[Setting]:
     return found
 
 
-_SIZE = frozenset("0123456789")
+_DIGITS = frozenset("0123456789")
+
+
+def _page_size(size: str) -> bool:
+    number, unit = size[:-2], size[-2:]
+    plain = number != "" and _DIGITS.issuperset(number) and number[0] != "0"
+    return plain and unit in ("KB", "MB", "GB")
 
 
 def _hugetlb(limits: list[tuple[str, int]], file: str) -> list[Setting]:
     found = []
     for index, (size, limit) in enumerate(limits):
         pointer = f"/hugepageLimits/{index}"
-        if (
-            size[-2:] not in ("KB", "MB", "GB")
-            or not _SIZE.issuperset(size[:-2])
-            or size[0] in "0KMG"
-        ):
+        if not _page_size(size):
             cause = f"invalid page size {size!r}: it must be like 64KB, 2MB or 1GB"
             raise InputError(file, f"{BASE}{pointer}/pageSize", cause)
         found.append(Setting(f"hugetlb.{size}.max", str(limit), pointer, "hugetlb"))

@@ -1,0 +1,1 @@
+"""What shim decides: compile, create, start, stop, hooks, and the monitor that drives them."""
