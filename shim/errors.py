@@ -43,7 +43,10 @@ class InputError(ShimError):
 
     def __init__(self, file: str, pointer: str, cause: str) -> None:
         self.file, self.pointer, self.cause = file, pointer, cause
-        super().__init__(": ".join(part for part in (file, pointer, cause) if part))
+        text = ": ".join(part for part in (file, pointer, cause) if part)
+        if not text.isprintable():  # a key or path may hold a newline; an error is one line
+            text = text.encode("unicode_escape").decode("ascii")
+        super().__init__(text)
 
 
 class UnsupportedError(InputError):

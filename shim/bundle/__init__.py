@@ -1,2 +1,1 @@
-"""What the user gave: config.json, mounts, lifecycle. Pure parsing; no policy, no system calls but
-reads."""
+"""What the user gave: config.json, mounts, lifecycle. Parsing only: no policy, nothing written."""

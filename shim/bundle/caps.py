@@ -1,5 +1,4 @@
-"""Capability names and numbers, from linux/capability.h up to Linux 5.9 (41 of them; none
-since)."""
+"""Capability names and numbers of linux/capability.h: 41, none added since Linux 5.9."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ CAPABILITIES: dict[str, int] = {f"CAP_{name}": number for number, name in enumer
 
 
 def mask(names: list[str]) -> int:
-    """The bit mask of `names`; KeyError names the first one that is no capability (SECURITY.md
-    IN-16)."""
+    """The bit mask of `names`; KeyError names the first one that is no capability."""
     bits = 0
     for name in names:
         bits |= 1 << CAPABILITIES[name]

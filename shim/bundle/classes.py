@@ -54,8 +54,7 @@ class Caps(Record):
 
 
 class Process(Record):
-    """The process to run. `console_size` is (rows, columns); `caps` None means no capabilities at
-    all."""
+    """The process to run. `console_size` is (rows, columns); `caps` None means none at all."""
 
     __slots__ = (
         "terminal", "console_size", "args", "env", "cwd", "uid", "gid", "additional_gids", "umask",
@@ -96,8 +95,7 @@ class Root(Record):
 
 
 class Mount(Record):
-    """One mount. `type` is "bind" whenever the options say bind or rbind, whatever the file calls
-    it."""
+    """One mount. `type` is "bind" whenever the options say bind or rbind, as for runc."""
 
     __slots__ = ("destination", "type", "source", "options")
 
@@ -153,8 +151,7 @@ class DeviceRule(Record):
 
 
 class Memory(Record):
-    """Bytes; -1 is unlimited, None unset (a 0 in the file too, as for runc). `swap` is memory +
-    swap."""
+    """Bytes; -1 unlimited, None unset (0 in the file too, as for runc). `swap` is memory + swap."""
 
     __slots__ = ("limit", "reservation", "swap", "check_before_update")
 
@@ -189,8 +186,10 @@ class Cpu(Record):
 
 
 class BlockIO(Record):
-    """`weight_device`: (major, minor, weight); `throttle`: (rbps|wbps|riops|wiops, major, minor,
-    rate)."""
+    """`weight_device`: (major, minor, weight).
+
+    `throttle`: (rbps|wbps|riops|wiops, major, minor, rate a second).
+    """
 
     __slots__ = ("weight", "weight_device", "throttle")
 

@@ -1,5 +1,4 @@
-"""A JSON reader that accepts one meaning only: what two readers could understand differently is
-refused.
+"""A JSON reader that refuses whatever two readers could understand differently.
 
 SECURITY.md IN-04 (runc takes the last of two equal keys, crun the first), IN-07 to IN-11.
 """
@@ -126,7 +125,7 @@ def check_tree(document: object, file: str, pointer: str = "") -> None:
                 below.extend(node)
         level = below
         depth += 1
-        if depth > MAX_DEPTH and any(isinstance(node, (dict, list)) for node in level):
+        if depth >= MAX_DEPTH and any(isinstance(node, (dict, list)) for node in level):
             raise InputError(file, pointer, _TOO_DEEP)
 
 

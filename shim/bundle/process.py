@@ -39,7 +39,7 @@ _PROCESS = frozenset(
         "noNewPrivileges", "oomScoreAdj", *_UNSUPPORTED,
     )
 )  # fmt: skip
-_USER = frozenset(("uid", "gid", "umask", "additionalGids"))
+_USER = frozenset(("uid", "gid", "umask", "additionalGids", "username"))
 _CAPS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 _CAP_FIELDS = frozenset(_CAPS)
 _RLIMIT = frozenset(("type", "soft", "hard"))
@@ -52,6 +52,9 @@ def read_process(value: Value) -> Process:
     fields.refuse(*_UNSUPPORTED)
     user = fields.get("user")
     ids = Object({}, "", value.file) if user is None else user.record(_USER)
+    if (name := ids.get("username")) is not None and name.text():
+        # Defined for Windows only; to run as root because a name was ignored would be worse.
+        name.unsupported("not supported: Linux containers take uid and gid")
     caps = fields.get("capabilities")
     return Process(
         terminal=fields.boolean("terminal"),

@@ -43,6 +43,11 @@ _RATE = frozenset(("major", "minor", "rate"))
 _HUGEPAGE = frozenset(("pageSize", "limit"))
 _NETWORK = frozenset(("classID", "priorities"))
 _CPUSET = frozenset("0123456789,-")
+# Writing these moves, stops or kills processes behind the runtime's back; they limit nothing.
+_ACTING = frozenset(
+    f"cgroup.{name}"
+    for name in ("procs", "threads", "kill", "freeze", "type", "subtree_control", "pressure")
+)
 _V1_ONLY = "not supported: it exists on cgroup v1 only"
 
 
@@ -145,7 +150,7 @@ def _block_io(value: Value) -> BlockIO:
         (short, *rate) for name, short in _THROTTLE.items() for rate in fields.each(name, _rate)
     ]
     return BlockIO(
-        weight=fields.integer("weight", 0, 1000) or None,
+        weight=_weight_of(fields) or None,
         weight_device=[entry for entry in fields.each("weightDevice", _weight) if entry[2]],
         throttle=throttle,
     )
@@ -164,7 +169,14 @@ def _rate(item: Value) -> tuple[int, int, int]:
 def _weight(item: Value) -> tuple[int, int, int]:
     major, minor, fields = _numbers(item, _WEIGHT)
     _no_leaf_weight(fields)
-    return major, minor, fields.integer("weight", 0, 1000) or 0
+    return major, minor, _weight_of(fields)
+
+
+def _weight_of(fields: Object) -> int:
+    weight = fields.integer("weight", 0, 1000) or 0
+    if 0 < weight < 10:
+        fields.need("weight").fail(f"must be from 10 to 1000, or 0 for none, not {weight}")
+    return weight
 
 
 def _numbers(item: Value, known: frozenset[str]) -> tuple[int, int, Object]:
@@ -189,8 +201,7 @@ def _unified(fields: Object) -> dict[str, str]:
     for name, item in ({} if value is None else value.members()).items():
         if "." not in name.strip(".") or "/" in name or "\0" in name:
             item.fail("is not the name of a cgroup file")
-        if name.startswith("cgroup."):
-            # cgroup.procs, cgroup.kill, cgroup.freeze and the like act; they limit nothing.
-            item.fail("is not a resource")
+        if name in _ACTING:
+            item.fail("acts on processes and is not a resource")
         found[name] = item.text()
     return found

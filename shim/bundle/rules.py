@@ -1,5 +1,4 @@
-"""What must hold between fields of a Spec; each rule is runc's or the kernel's, refused before any
-act."""
+"""What must hold between the fields of a Spec; each rule is runc's or the kernel's."""
 
 from __future__ import annotations
 
@@ -114,12 +113,11 @@ def _devices(linux: Linux, file: str) -> None:
         numbers = (device.type, device.major, device.minor)
         if seen.setdefault(device.path, numbers) != numbers:
             where = f"/linux/devices/{index}/path"
-            raise InputError(file, where, f"{device.path} is listed with another device")
+            raise InputError(file, where, f"{device.path!r} is listed with another device")
 
 
 def _overlay(mount: Mount, file: str, where: str) -> None:
-    """shim's own option: an overlay whose upper directory is thrown away has one lower
-    directory."""
+    """shim's own option: the upper directory is thrown away, the lower one is exactly one."""
     if "ephemeral" not in mount.options:
         return
     if mount.type != "overlay":

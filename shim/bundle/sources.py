@@ -1,5 +1,4 @@
-"""Finding the lifecycle: --lifecycle FILE, else annotations, else lifecycle.json beside
-config.json.
+"""Where the lifecycle comes from: --lifecycle FILE, annotations, lifecycle.json in the bundle.
 
 The first source found wins as a whole (CONTRACT.md).
 """
@@ -32,6 +31,8 @@ GRACE = f"{PREFIX}terminationGracePeriodSeconds"
 RESTART_POLICY, PROFILE = f"{PREFIX}restartPolicy", f"{PREFIX}profile"
 ANNOTATIONS = (LIFECYCLE, PROBES, GRACE, RESTART_POLICY, PROFILE)
 FILE_NAME = "lifecycle.json"
+YAML_MAX_BYTES = 64 << 10
+"""PyYAML reads about 100 KB a second; a wrong file is to be refused in less than one."""
 
 
 def find(spec: Spec, bundle_dir: str, lifecycle_file: str | None) -> Lifecycle | None:
@@ -52,8 +53,10 @@ def find(spec: Spec, bundle_dir: str, lifecycle_file: str | None) -> Lifecycle |
 
 def from_file(path: str, spec: Spec | None = None) -> Lifecycle:
     """A JSON file when its name ends in .json, YAML otherwise."""
-    data = read_regular(path)
-    document = loads(data, path) if path.endswith(".json") else load_yaml(data, path)
+    if path.endswith(".json"):
+        document = loads(read_regular(path), path)
+    else:
+        document = load_yaml(read_regular(path, YAML_MAX_BYTES), path)
     return read_document(Value(document, "", path), spec, path)
 
 

@@ -1,5 +1,4 @@
-"""config.json to a Spec: strict where two readers could differ, by name where something is not
-honoured.
+"""config.json to a Spec.
 
 The field names are those of runtime-spec 1.3 config.md and config-linux.md. Unknown properties are
 ignored, as the specification demands; every known one is honoured or refused (SECURITY.md section
@@ -99,7 +98,7 @@ def _version(value: Value) -> str:
     if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
         value.fail(f"must be a version such as 1.3.0, not {text[:64]!r}")
     if core[0] != "1":
-        value.fail(f"version {text[:64]} is not supported, only 1.x.y is")
+        value.fail(f"version {text[:64]!r} is not supported, only 1.x.y is")
     return text
 
 
@@ -147,24 +146,26 @@ def _annotations(fields: Object) -> dict[str, str]:
     return found
 
 
+def _option(item: Value) -> str:
+    try:
+        parse_options([item.text()])
+    except UnsupportedOptionError as error:
+        item.unsupported(str(error))
+    except ValueError as error:
+        item.fail(str(error))
+    return item.text()
+
+
 def _mount(item: Value) -> Mount:
     fields = item.record(_MOUNT)
     fields.refuse("uidMappings", "gidMappings")
-    options: list[str] = []
-    bind = needs_type = False
-    if (value := fields.get("options")) is not None:
-        for option in value.items():
-            try:
-                parse_options([*options, option.text()])
-            except UnsupportedOptionError as error:
-                option.unsupported(str(error))
-            except ValueError as error:
-                option.fail(str(error))
-            options.append(option.text())
-    parsed = parse_options(options)
-    bind, needs_type = parsed.bind, not (parsed.remount or parsed.propagation)
-    kind = "bind" if bind else fields.text("type")
-    if not kind and needs_type:
+    options = fields.each("options", _option)
+    try:
+        parsed = parse_options(options)
+    except UnsupportedOptionError as error:
+        fields.need("options").unsupported(str(error))
+    kind = "bind" if parsed.bind else fields.text("type")
+    if not kind and not parsed.remount and not parsed.propagation:
         item.fail("type is required unless the options say bind")
     source = fields.text("source")
     if kind == "bind":

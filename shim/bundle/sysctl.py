@@ -41,8 +41,7 @@ def check_value(value: str) -> None:
 
 
 def namespace_of(path: str) -> str | None:
-    """The namespace type that owns the sysctl, None when it belongs to the whole machine; as
-    runc."""
+    """The namespace type that owns the sysctl, None for the whole machine; runc's list."""
     if path.startswith("net/"):
         return "network"
     if path.startswith("fs/mqueue/") or path in _IPC:
