@@ -17,7 +17,7 @@ int op_oom_score_adj(struct ctx *c, const struct plan_op *op, uint32_t *detail)
     (void)c;
     if (value < 0)
         text[n++] = '-';
-    n += str_decimal(text + n, (uint64_t)(value < 0 ? -value : value));
+    n += str_decimal(text + n, value < 0 ? 0 - op->num[0] : op->num[0]);
     *detail = D_WRITE;
     int fd = sys_openat(AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY, 0);
     if (fd < 0)

@@ -6,16 +6,10 @@
 #define PROT_READ 1
 #define PROT_WRITE 2
 
-static int str_ok(const unsigned char *blob, const struct plan_header *h, uint32_t off)
+/* The blob ends with NUL, so a string that starts inside the data area also ends there. */
+static int str_ok(const struct plan_header *h, uint32_t off)
 {
-    if (!off)
-        return 1;
-    if (off < h->data_off || off >= h->total)
-        return 0;
-    for (uint32_t i = off; i < h->total; i++)
-        if (!blob[i])
-            return 1;
-    return 0;
+    return !off || (off >= h->data_off && off < h->total);
 }
 
 /* A counted array of uint32 at off, and when `strings`, each of them a string. */
@@ -29,21 +23,57 @@ static int array_ok(const unsigned char *blob, const struct plan_header *h, uint
     memcpy(&n, blob + off, 4);
     if (n > (h->total - off - 4) / 4)
         return 0;
-    if (!strings || !n)
-        return 1;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; strings && i < n; i++) {
         memcpy(&at, blob + off + 4 + 4 * (size_t)i, 4);
-        if (at < h->data_off || at >= h->total)
+        if (!at || !str_ok(h, at))
             return 0;
     }
-    /* Strings only need a terminator somewhere behind them, and the blob ends with one. */
-    return blob[h->total - 1] == 0;
+    return 1;
+}
+
+static int known(uint16_t code)
+{
+    return (code >= OP_OOM_SCORE_ADJ && code <= OP_KEYRING) ||
+           (code >= OP_PROPAGATION && code <= OP_CONSOLE) || (code >= OP_BOUNDING && code <= OP_HOME);
+}
+
+/* How many strings the op follows without asking whether they are there. */
+static int strings_needed(uint16_t code)
+{
+    switch (code) {
+    case OP_TIME_OFFSETS: return 1;
+    case OP_MOUNT_OVERLAY: return 2;
+    case OP_MOUNT_FS: return 2;
+    case OP_MOUNT_BIND: return 1;
+    case OP_REMOUNT: return 1;
+    case OP_MKNOD: return 1;
+    case OP_SYMLINK: return 2;
+    case OP_MASK_PATH: return 1;
+    case OP_READONLY_PATH: return 1;
+    case OP_SYSCTL: return 2;
+    case OP_HOSTNAME: return 1;
+    case OP_DOMAINNAME: return 1;
+    case OP_CHDIR: return 1;
+    default: return 0;
+    }
+}
+
+static int op_ok(const unsigned char *blob, const struct plan_header *h, const struct plan_op *op)
+{
+    if (!known(op->code))
+        return 0;
+    for (int s = 0; s < 3; s++)
+        if (!str_ok(h, op->str[s]) || (s < strings_needed(op->code) && !op->str[s]))
+            return 0;
+    return array_ok(blob, h, op->list, 1) && array_ok(blob, h, op->list2, 1) &&
+           array_ok(blob, h, op->nums, 0);
 }
 
 int plan_check(const unsigned char *blob, size_t size, uint32_t nfds)
 {
     struct plan_header h;
     struct plan_op op;
+    uint32_t argc;
     if (size < sizeof(h) || size > PLAN_MAX_BYTES)
         return -EINVAL;
     memcpy(&h, blob, sizeof(h));
@@ -51,22 +81,21 @@ int plan_check(const unsigned char *blob, size_t size, uint32_t nfds)
         return -EINVAL;
     if (!h.nops || h.nops > PLAN_MAX_OPS || h.ops_off != sizeof(h))
         return -EINVAL;
-    if (h.data_off != h.ops_off + h.nops * (uint32_t)sizeof(op) || h.data_off > size)
+    if (h.data_off != h.ops_off + h.nops * (uint32_t)sizeof(op) || h.data_off >= size)
+        return -EINVAL;
+    if (blob[size - 1])
         return -EINVAL;
     for (uint32_t i = 0; i < h.nops; i++) {
         memcpy(&op, blob + h.ops_off + i * sizeof(op), sizeof(op));
         if (op.fd < -1 || (op.fd >= 0 && (uint32_t)op.fd >= nfds))
             return -EINVAL;
-        for (int s = 0; s < 3; s++)
-            if (!str_ok(blob, &h, op.str[s]))
-                return -EINVAL;
-        if (!array_ok(blob, &h, op.list, 1) || !array_ok(blob, &h, op.list2, 1) ||
-            !array_ok(blob, &h, op.nums, 0))
-            return -EINVAL;
-        if ((op.code == OP_EXEC) != (i == h.nops - 1))
+        if (!op_ok(blob, &h, &op) || (op.code == OP_EXEC) != (i == h.nops - 1))
             return -EINVAL;
     }
-    return 0;
+    if (!op.list) /* the last one, EXEC: argv[0] is looked at without asking */
+        return -EINVAL;
+    memcpy(&argc, blob + op.list, 4);
+    return argc ? 0 : -EINVAL;
 }
 
 static void *map(size_t size, int fd)
@@ -113,8 +142,6 @@ int plan_load(struct ctx *c, int fd)
     c->nops = ((const struct plan_header *)blob)->nops;
     const struct plan_op *last = &c->ops[c->nops - 1];
     uint32_t argc = list_len(c, last->list), envc = list_len(c, last->list2);
-    if (!argc)
-        return -EINVAL;
     char **vec = map(((size_t)argc + envc + 3 /* two ends, and HOME */) * sizeof(char *), -1);
     if (!vec)
         return -ENOMEM;

@@ -3,6 +3,8 @@
 
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
+#define MSG_CTRUNC 0x8
+#define MSG_TRUNC 0x20
 #define MSG_NOSIGNAL 0x4000
 #define MSG_CMSG_CLOEXEC 0x40000000
 #define POLLHUP 0x10
@@ -71,7 +73,7 @@ int msg_recv(int fd, struct msg *m, int *fds, uint32_t max, uint32_t *nfds)
         *nfds = got < max ? got : max;
     if (n == 0)
         return -EPIPE;
-    return n == sizeof(*m) ? 0 : -EPROTO;
+    return n == sizeof(*m) && !(h.flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
 }
 
 _Noreturn void fail(struct ctx *c, int err, uint32_t detail)

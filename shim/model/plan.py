@@ -14,7 +14,7 @@ from shim.errors import CannotInvokeError, CommandNotFoundError, KernelError, No
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 MAGIC, VERSION = 0x4C504853, 1
 MAX_BYTES, MAX_OPS, MAX_FDS = 8 << 20, 4096, 240
@@ -97,7 +97,12 @@ class _Data:
         self.known: dict[bytes, int] = {}
 
     def string(self, text: str) -> int:
-        raw = text.encode("utf-8", "surrogateescape") + b"\0"
+        try:
+            raw = text.encode("utf-8", "surrogateescape") + b"\0"
+        except UnicodeEncodeError:
+            raise ShimError(f"not a string of bytes: {text!a}") from None
+        if "\0" in text:  # C would silently stop there
+            raise ShimError(f"NUL byte in {text!a}")
         if (at := self.known.get(raw)) is None:
             at = self.known[raw] = self.start + len(self.buf)
             self.buf += raw
@@ -160,11 +165,9 @@ def with_command(blob: bytes, argv: Sequence[str], extra_env: Sequence[str] = ()
     data = _Data(total)
     record[-3] = data.strings(argv)
     if extra_env:
-        (count,) = struct.unpack_from("<I", blob, record[-2])
-        old = struct.unpack_from(f"<{count}I", blob, record[-2] + 4)
-        keys = {entry.partition("=")[0] + "=" for entry in extra_env}
-        kept = [at for at in old if not _has_key(blob, at, keys)]
-        record[-2] = data.array([*kept, *(data.string(entry) for entry in extra_env)])
+        added = {entry.partition("=")[0] + "=": entry for entry in extra_env}
+        kept = [at for at in _offsets(blob, record[-2]) if not _has_key(blob, at, added)]
+        record[-2] = data.array([*kept, *(data.string(entry) for entry in added.values())])
     data.buf += b"\0"
     if total + len(data.buf) > MAX_BYTES:
         raise ShimError("argument list too long")
@@ -174,7 +177,14 @@ def with_command(blob: bytes, argv: Sequence[str], extra_env: Sequence[str] = ()
     return bytes(out)
 
 
-def _has_key(blob: bytes, at: int, keys: set[str]) -> bool:
+def _offsets(blob: bytes, at: int) -> tuple[int, ...]:
+    if not at:
+        return ()
+    (count,) = struct.unpack_from("<I", blob, at)
+    return struct.unpack_from(f"<{count}I", blob, at + 4)
+
+
+def _has_key(blob: bytes, at: int, keys: Container[str]) -> bool:
     end = blob.find(b"=", at)
     return end >= 0 and blob[at : end + 1].decode("utf-8", "surrogateescape") in keys
 
