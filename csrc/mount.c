@@ -21,6 +21,16 @@ int tree_move(int tree, int target)
     return sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
+/* move_mount(2) answers EINVAL for a file on a directory or the other way round; mount(2), and so every
+ * other runtime, ENOTDIR. */
+static int explain(int err, int tree, const struct statx *target)
+{
+    struct statx st;
+    if (err != -EINVAL || stat_fd(tree, &st))
+        return err;
+    return is_type(&st, S_IFDIR) == is_type(target, S_IFDIR) ? err : -ENOTDIR;
+}
+
 /* Walking from c->rootfd does not enter a mount on that very directory. */
 int mount_attach(struct ctx *c, int tree, int target, uint32_t *detail)
 {
@@ -30,7 +40,7 @@ int mount_attach(struct ctx *c, int tree, int target, uint32_t *detail)
     if (!err)
         err = stat_fd(target, &st);
     if (!err)
-        err = tree_move(tree, target);
+        err = explain(tree_move(tree, target), tree, &st);
     if (err || st.stx_mnt_id != root.stx_mnt_id || st.stx_ino != root.stx_ino)
         return err;
     int fd = sys_fcntl(tree, F_DUPFD_CLOEXEC, 3);

@@ -59,7 +59,8 @@ enum plan_code {
 
     /* stage 2: file systems */
     OP_PROPAGATION = 20,   /* num0 = MS_* propagation, on "/" */
-    OP_ROOT_BIND = 21,     /* fd = rootfs directory of this mount namespace, or a detached tree */
+    OP_ROOT_BIND = 21,     /* fd = rootfs directory of this mount namespace, or a detached tree of it,
+                              which is attached on str0 (its path) or, without one, over "/" */
     OP_MOUNT_OVERLAY = 22, /* str0 = destination, str1 = lower directory, list = data, num0 = attr set */
     OP_MOUNT_FS = 23,      /* str0 = destination, str1 = type, str2 = source, list = "k" or "k=v" data,
                               num0 = attr set, num1 = propagation, flags: MOUNT_* */

@@ -1,18 +1,34 @@
 /* The new root: made a mount, then made "/". */
 #include "fs.h"
 
-/* Of this mount namespace: a directory, bound on itself. From the caller's: a detached tree, since
- * open_tree(2) clones no mount of another namespace; it goes over "/", which path lookup never sees
- * (nothing walks into a mount on the root directory itself) and pivot_root(2) accepts. */
+/* Where a detached tree goes: on the directory it shows when str0 names it, as other runtimes have it,
+ * else over "/". The latter always works, even where a user namespace may not search the directories
+ * above the rootfs: path lookup never walks into a mount on the root directory itself. */
+static int open_place(struct ctx *c, const struct plan_op *op, int tree)
+{
+    struct statx st, want;
+    const char *path = op_str(c, op, 0);
+    int fd = path ? sys_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0) : -ENOENT;
+    if (fd >= 0) {
+        if (!stat_fd(fd, &st) && !stat_fd(tree, &want) && st.stx_ino == want.stx_ino &&
+            st.stx_dev_major == want.stx_dev_major && st.stx_dev_minor == want.stx_dev_minor)
+            return fd;
+        sys_close(fd);
+    }
+    return sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+}
+
+/* The descriptor is a directory of this mount namespace, to be bound on itself, or a detached tree from
+ * the caller's, since open_tree(2) clones no mount of another namespace. */
 int op_root_bind(struct ctx *c, const struct plan_op *op, uint32_t *detail)
 {
-    int fd = op_fd(c, op), target = fd, slash = -1;
+    int fd = op_fd(c, op), place = -1;
     unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
     *detail = D_CLONE_TREE;
     int tree = sys_open_tree(fd, "", flags);
     if (tree == -EINVAL) {
-        slash = target = sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
-        tree = slash < 0 ? slash : sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        tree = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        place = open_place(c, op, fd);
     }
     int err = tree < 0 ? tree : 0;
     if (!err) {
@@ -22,10 +38,10 @@ int op_root_bind(struct ctx *c, const struct plan_op *op, uint32_t *detail)
     }
     if (!err) {
         *detail = D_MOVE_MOUNT;
-        err = tree_move(tree, target);
+        err = tree_move(tree, place >= 0 ? place : fd);
     }
-    if (slash >= 0)
-        sys_close(slash);
+    if (place >= 0)
+        sys_close(place);
     if (err && tree >= 0)
         sys_close(tree);
     if (!err)
@@ -64,6 +80,8 @@ static int move(void)
     drop_pseudo("/proc");
     drop_pseudo("/sys");
     int err = sys_mount(".", "/", NULL, MS_MOVE, NULL);
+    if (err == -ELOOP) /* it is the topmost mount on "/" already: see open_place */
+        err = 0;
     return err ? err : sys_chroot(".");
 }
 
