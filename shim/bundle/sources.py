@@ -131,7 +131,8 @@ def load_yaml(data: bytes, file: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1} column {mark.column + 1}: " if mark else ""
-        raise InputError(file, "", f"{where}{error.problem}") from None
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(file, "", f"{where}{what}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(file, "", str(error).splitlines()[0]) from None
     except RecursionError:

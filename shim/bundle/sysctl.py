@@ -4,9 +4,8 @@ from __future__ import annotations
 
 _ALNUM = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _COMPONENT = _ALNUM | frozenset("-.:@")
-# Everything a sysctl takes: numbers, lists, ranges, names, addresses. '+' is what CVE-2022-0811
-# used.
-_VALUE = _ALNUM | frozenset(" \t.,:;/=%@*-")
+# Numbers, lists, ranges, names, addresses; CVE-2022-0811 came in through a "+".
+_VALUE = _ALNUM | frozenset(" \t.,:/=%@-")
 
 _IPC = frozenset(
     f"kernel/{name}"

@@ -1,4 +1,5 @@
-"""Documents for the bundle tests, and the one way to say "this is refused here, for this reason"."""
+"""Documents for the bundle tests, and the one way to say "this is refused here, for this
+reason"."""
 
 from __future__ import annotations
 
