@@ -171,6 +171,8 @@ def host_filesystems(mountinfo: str, is_dir: Callable[[str], bool] = os.path.isd
 def _is_real(point: str, type: str, source: str) -> bool:
     if type in _SKIPPED_TYPES:
         return False
+    if any("\ud800" <= char <= "\udfff" for char in point):
+        return False  # bytes that are no UTF-8 (os.fsdecode) have no form in JSON
     if any(point == tree or point.startswith(f"{tree}/") for tree in _SKIPPED_TREES):
         return False
     return source.startswith("/dev/") or type in _REAL_TYPES

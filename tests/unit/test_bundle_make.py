@@ -130,6 +130,12 @@ def test_host_filesystems() -> None:
     ]
 
 
+def test_a_mount_point_that_json_cannot_write_is_left_out() -> None:
+    line = os.fsdecode(b"30 28 254:9 / /\xff rw - ext4 /dev/vdg rw")
+    root = "28 1 254:1 / / rw - ext4 /dev/vda1 rw"
+    assert host_filesystems(f"{root}\n{line}", lambda path: True) == []
+
+
 def test_host_filesystems_of_this_machine() -> None:
     points = host_filesystems(Path("/proc/self/mountinfo").read_text())
     assert all(os.path.isdir(point) and point != "/" for point in points)
