@@ -68,8 +68,7 @@ def _dispatch(argv: list[str], args: Args) -> int:
     args.verb = verb.name
     if verb.answer:
         raise ShimError(verb.answer)
-    parse_verb(verb, rest[1:], args)
-    if args.help:
+    if parse_verb(verb, rest[1:], args):
         return _help([verb.name])
     _check_globals(args)
     return _run(verb, args)

@@ -29,6 +29,8 @@ class Args:
     globals."""
 
     report: Report
+    help: bool
+    root: str
 
     def __init__(self) -> None:
         self.verb = ""
@@ -56,8 +58,8 @@ def find_verb(name: str) -> Verb:
     return verb
 
 
-def parse_verb(verb: Verb, argv: list[str], args: Args) -> None:
-    """Take the verb's flags and operands into `args`.
+def parse_verb(verb: Verb, argv: list[str], args: Args) -> bool:
+    """Take the verb's flags and operands into `args`; True when --help was asked for instead.
 
     Raises UsageError, UnsupportedError for a flag that is refused by name, and ShimError for an id
     that is not valid, before anything could make a path of it (SECURITY.md IN-01).
@@ -79,11 +81,12 @@ def parse_verb(verb: Verb, argv: list[str], args: Args) -> None:
             continue
         _take_flag(rest, verb.flags, args)
         if args.help:
-            return
+            return True
     _take_operands(verb, operands, args)
     for flag in verb.flags:
         if flag.refused and getattr(args, flag.dest) not in (None, False, ""):
             raise UnsupportedError(f"--{flag.name}", "", LATER)
+    return False
 
 
 def _defaults(flags: tuple[Flag, ...], args: Args) -> None:

@@ -107,6 +107,8 @@ def cause(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.errno:
         where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         text = f"{where}: {strerror(error.errno)}" if where else strerror(error.errno)
+    elif isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("shim"):
+        text = f"the Python package {error.name} is not installed"
     else:
         text = f"internal error: {type(error).__name__}: {error}"
     notes = getattr(error, "__notes__", [])

@@ -99,7 +99,7 @@ def open_process(pid: int, boot: str, started: int | None, ino: int | None) -> i
     The pidfd comes first and the checks after: once it is open the pid cannot be reused under it. A
     record without a start time identifies nothing and is refused, as are pid 1 and below.
     """
-    if not isinstance(pid, int) or isinstance(pid, bool) or not 1 < pid <= PID_MAX:
+    if isinstance(pid, bool) or not 1 < pid <= PID_MAX:
         raise NotRunningError()
     if started is None or boot != boot_id():
         raise NotRunningError()

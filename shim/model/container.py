@@ -147,8 +147,9 @@ class Container:
 
 def _open(record: dict[str, Any]) -> int:
     """A pidfd of the process that {pid, bootId, startTime, pidfsIno} names; NotRunningError."""
+    pid = record.get("pid")
     return proc.open_process(
-        record.get("pid") or 0,
+        pid if isinstance(pid, int) else 0,
         record.get("bootId") or "",
         record.get("startTime"),
         record.get("pidfsIno"),

@@ -31,7 +31,7 @@ def live(name: str, phase: str, left: float | None, total: float | None) -> str:
     text += f" | SIGKILL in {left:.1f}s"
     if not total:
         return text
-    done = min(_BAR, max(0, round(_BAR * (total - left) / total)))
+    done = round(_BAR * (1.0 - min(left / total, 1.0)))
     return f"{text} [{'#' * done}{'-' * (_BAR - done)}]"
 
 

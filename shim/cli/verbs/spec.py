@@ -12,17 +12,20 @@ if TYPE_CHECKING:
 
 
 def run(args: Args) -> int:
-    """Write a config.json to start from; as with runc, never over one that exists."""
-    import json
+    """Write a config.json to start from."""
+    from shim.bundle.make import render, spec_document
 
-    from shim.bundle.make import default_config
+    write_config(args.bundle, render(spec_document()))
+    return 0
 
-    path = os.path.join(args.bundle, "config.json")
+
+def write_config(directory: str, text: str) -> None:
+    """DIRECTORY/config.json; as with runc, never over one that exists."""
+    path = os.path.join(directory, "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(default_config(), indent=2) + "\n")
+            file.write(text)
     except FileExistsError:
         raise InputError(path, "", "file exists, remove it first") from None
     except OSError as error:
         raise InputError(path, "", strerror(error.errno or 0)) from None
-    return 0
