@@ -88,13 +88,14 @@ for group in sys.argv[2:]:
 PY
 }
 
-# make_venv DIR PYTHON GROUP...: create or refresh; nothing is done when the lists have not changed.
+# make_venv DIR PYTHON GROUP...: create or refresh; nothing is done when all that is asked for was
+# installed before (quickstart asks for less than test, in the same directory).
 make_venv() {
     local dir=$1 python=$2 wanted stamp
     shift 2
     wanted=$(requirements "$python" "$@")
     stamp=$dir/.hookshim-requirements
-    if [ -x "$dir/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    if [ -x "$dir/bin/python" ] && [ -f "$stamp" ] && ! grep -vxFf "$stamp" <<<"$wanted" >/dev/null; then
         return
     fi
     [ -x "$dir/bin/python" ] || "$python" -m venv "$dir"
@@ -131,4 +132,14 @@ install_package() {
     local -x PATH=$venv/bin:$PATH
     "$venv/bin/python" -m pip install -q --no-build-isolation --no-deps --force-reinstall \
         --config-settings=build-dir="$REPO/build/wheel" "$REPO"
+}
+
+# prepare GROUP...: the virtual environment, the products in shim/, and the package as a user would
+# have it; `build run` and nothing else is what people need.
+prepare() {
+    local python
+    python=$(pick_python)
+    step "virtual environment" make_venv "$VENV" "$python" "$@"
+    step "compile" in_place "$VENV"
+    step "install the package" install_package "$VENV"
 }
