@@ -159,10 +159,16 @@ int content_is(int at, const char *path, const char *text)
     return n == (long)strlen(text) && memcmp(buf, text, (size_t)n) == 0;
 }
 
+/* The machine's file systems are read-only for the test: a mistake in the code under test must not reach
+ * them. /proc and /sys stay, since a user namespace may mount only what is not more than it sees. */
 static void prepare(void)
 {
+    struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY}, rw = {.attr_clr = MOUNT_ATTR_RDONLY};
     EQUAL(sys_unshare(CLONE_NEWNS), 0);
     EQUAL(sys_mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL), 0);
+    EQUAL(sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &ro), 0);
+    EQUAL(sys_mount_setattr(AT_FDCWD, "/proc", AT_RECURSIVE, &rw), 0);
+    EQUAL(sys_mount_setattr(AT_FDCWD, "/sys", AT_RECURSIVE, &rw), 0);
     EQUAL(sys_mount("tmpfs", BASE, "tmpfs", 0, "mode=0755"), 0);
     dir(ROOTFS, 0755);
     dir(CANARY, 0755);

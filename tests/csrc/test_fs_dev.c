@@ -77,6 +77,23 @@ static void devices_bound_from_the_host(void)
     EQUAL(stat_at(root_open(root, "/dev/zero", 0), "").stx_rdev_minor, 5);
 }
 
+/* What the container mounts on a bound device stays in the container. */
+static void bound_devices_are_private(void)
+{
+    struct built b;
+    dir(BASE "/devices", 0755);
+    EQUAL(sys_mount("tmpfs", BASE "/devices", "tmpfs", 0, NULL), 0);
+    EQUAL(sys_mount(NULL, BASE "/devices", NULL, MS_SHARED, NULL), 0);
+    file(BASE "/devices/one", "1");
+    int root = bound_root();
+    EQUAL(bind_device_op(root, "/dev/one", BASE "/devices/one"), 0);
+    CHECK(content_is(root, "dev/one", "1"));
+    build(&b, root);
+    set_str(&b, 0, "/dev/one");
+    EQUAL(run(&b, op_mask_path), 0);
+    CHECK(content_is(root, "dev/one", "") && content_is(AT_FDCWD, BASE "/devices/one", "1"));
+}
+
 struct sink {
     int socket, received;
     char name[32];
@@ -220,6 +237,7 @@ const struct test dev_tests[] = {
     {"nodes", nodes},
     {"symlinked_dev_stays_inside", symlinked_dev_stays_inside},
     {"devices_bound_from_the_host", devices_bound_from_the_host},
+    {"bound_devices_are_private", bound_devices_are_private},
     {"console", console},
     {"console_joined", console_joined},
     {"console_refuses_what_is_not_a_devpts", console_refuses_what_is_not_a_devpts},

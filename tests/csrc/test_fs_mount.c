@@ -60,6 +60,9 @@ static void symlinked_proc_is_refused(void)
     EQUAL(b.detail, D_SYMLINK);
     CHECK(mount_fs(&b, "/proc/.", "tmpfs", none, 0) < 0);
     EQUAL(b.detail, D_SYMLINK);
+    slink("/tmp/x", ROOTFS "/p");
+    EQUAL(mount_fs(&b, "/p", "proc", none, 0), -ENOTDIR);
+    EQUAL(b.detail, D_SYMLINK);
     CHECK(!there(ROOTFS "/tmp"));
 }
 
