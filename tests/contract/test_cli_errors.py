@@ -132,8 +132,8 @@ def test_checkpoint_is_not_supported_help_included(verb: str, rest: list[str]) -
 
 @pytest.mark.parametrize(
     "argv",
-    [["update", "web"], ["hook", "test", "web", "preStop"], ["kube", "play", "x"], ["timeline", "w"],
-     ["metrics"], ["doctor"], ["completion", "bash"]],
+    [["update", "web"], ["hook", "test", "web", "preStop"], ["kube", "play", "x"], ["metrics"],
+     ["timeline", "web"], ["doctor"], ["completion", "bash"]],
 )  # fmt: skip
 def test_verbs_of_later_versions_say_so(argv: list[str]) -> None:
     result = shim(*argv)

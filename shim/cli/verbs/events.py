@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def run(args: Args) -> int:
-    """Print the events of a container, or of all merged by time, oldest first; -f goes on until the
-    container
-    is deleted."""
+    """Print the events of a container, or of all merged by time, oldest first.
+
+    -f goes on until the container is deleted.
+    """
     reader = _Reader(args)
     if not args.follow:
         _print(args, reader.new())
@@ -43,18 +44,20 @@ def run(args: Args) -> int:
 
 def _rewatch(watch: Any, store: Store, id: str | None) -> bool:
     """Watch every container there is now; True when the one that was asked for has gone."""
-    if id is None:
-        watch.add("", store.root)
+    # the root tells of new containers and of removals: a directory that somebody holds open does not
+    # report its own (inotify(7), IN_DELETE_SELF)
+    watch.add("", store.root)
     ids = store.ids() if id is None else [id]
     there = {""}
     for name in ids:
+        path = os.path.join(store.root, name)
         try:
-            watch.add(name, os.path.join(store.root, name))
-            there.add(name)
-        except OSError:  # deleted since it was listed
+            # by inode: a successor of the same name is another directory
+            key = f"{name}:{os.stat(path).st_ino}"
+            watch.add(key, path)
+        except (OSError, ShimError):  # deleted since it was listed
             continue
-        except ShimError:
-            continue
+        there.add(key)
     watch.keep(there)
     return id is not None and id not in store.ids()
 

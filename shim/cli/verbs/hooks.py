@@ -6,7 +6,7 @@ import errno
 import sys
 
 from shim.cli.report import out
-from shim.errors import KernelError
+from shim.errors import KernelError, ShimError
 from shim.model.container import Container
 from shim.model.event import deliveries
 from shim.model.store import Store
@@ -63,7 +63,12 @@ def _follow(args: Args, container: Container) -> int:
     watch.add(container.id, container.dir.path)
     printed: set[int] = set()
     while True:
-        container.reload()
+        try:
+            container.reload()
+        except ShimError:
+            if container.dir.exists():
+                raise
+            return 0  # deleted meanwhile
         stopped = container.phase() in ("stopped", None) and not container.is_alive()
         for number, delivery in enumerate(read(container.dir)):
             if number in printed or (delivery["outcome"] is None and not stopped):

@@ -69,5 +69,17 @@ def _follow(container: Container, fd: int, lines: Lines) -> None:
             watch.forget(pidfd)
         finally:
             os.close(pidfd)
-        container.reload()
+        if not _reload(container):
+            break
     _copy(fd, lines)
+
+
+def _reload(container: Container) -> bool:
+    """False when the container was deleted meanwhile; its log is still open."""
+    try:
+        container.reload()
+    except ShimError:
+        if container.dir.exists():
+            raise
+        return False
+    return True
