@@ -44,7 +44,7 @@ def run(args: Args) -> int:
 
 def _rewatch(watch: Any, store: Store, id: str | None) -> bool:
     """Watch every container there is now; True when the one that was asked for has gone."""
-    # the root tells of new containers and of removals: a directory that somebody holds open does not
+    # the root tells of containers made and removed: a directory that somebody holds open does not
     # report its own (inotify(7), IN_DELETE_SELF)
     watch.add("", store.root)
     ids = store.ids() if id is None else [id]
