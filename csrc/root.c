@@ -49,6 +49,19 @@ int op_root_bind(struct ctx *c, const struct plan_op *op, uint32_t *detail)
     return err;
 }
 
+/* ".." of the root is the root, with whatever is mounted over it: there must be nothing, least of all
+ * the tree of the host. */
+static int nothing_over_root(void)
+{
+    struct statx root, top;
+    int err = sys_statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &root);
+    if (!err)
+        err = sys_statx(AT_FDCWD, "/..", 0, STATX_MNT_ID, &top);
+    if (!err && root.stx_mask & top.stx_mask & STATX_MNT_ID && root.stx_mnt_id != top.stx_mnt_id)
+        err = -EBUSY;
+    return err;
+}
+
 /* pivot_root(2), NOTES: both at the same place, so that no directory for the old root is needed. */
 static int pivot(void)
 {
@@ -62,8 +75,12 @@ static int pivot(void)
         err = sys_mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
     if (!err)
         err = sys_umount2(".", MNT_DETACH);
+    /* umount2 takes the topmost mount on the old root. That is the rootfs, not the old root itself, where
+     * the rootfs was put over "/" (open_place) and an overlay over the rootfs. */
+    while (!err && !sys_umount2(".", MNT_DETACH))
+        ;
     sys_close(old);
-    return err;
+    return err ? err : nothing_over_root();
 }
 
 /* After chroot(2) the old mounts stay in the namespace, and a complete procfs or sysfs among them lets
