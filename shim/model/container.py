@@ -29,7 +29,7 @@ class Container:
 
     def __init__(self, directory: ContainerDir, state: dict[str, Any] | None = None) -> None:
         self.dir = directory
-        self.state = directory.read_state() if state is None else state
+        self.state = _read(directory) if state is None else state
 
     @classmethod
     def load(cls, store: Store, id: str) -> Container:
@@ -37,8 +37,8 @@ class Container:
         return cls(store.container(id))
 
     def reload(self) -> None:
-        """Read the state file again."""
-        self.state = self.dir.read_state()
+        """Read the state file again; NotFoundError when the container was deleted."""
+        self.state = _read(self.dir)
 
     @property
     def id(self) -> str:
@@ -143,6 +143,18 @@ class Container:
             return None
         left = int(boottime * 1e9) - clock_gettime_ns(CLOCK_BOOTTIME)
         return rfc3339((time_ns() + left + 5_000_000) // 10_000_000 * 10_000_000)
+
+
+def _read(directory: ContainerDir) -> dict[str, Any]:
+    """The state, once a create or a delete that is under way has ended: its lock says when.
+
+    NotFoundError when it was a delete, ShimError when the state is corrupt all the same.
+    """
+    try:
+        return directory.read_state()
+    except ShimError:
+        with directory.lock():
+            return directory.read_state()
 
 
 def _open(record: dict[str, Any]) -> int:

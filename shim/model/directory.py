@@ -279,10 +279,6 @@ class ContainerDir:
 
     # ---- the end
 
-    def exists(self) -> bool:
-        """False once the container was removed, even when another took its name."""
-        return self.store.current(self.id, self.fd)
-
     def remove(self) -> None:
         """Erase the directory; state.json goes last, so that a cut-short removal can be
         repeated."""

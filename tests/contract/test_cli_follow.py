@@ -188,7 +188,8 @@ def test_a_container_deleted_by_force_ends_the_stream(
     reader = follow(verb, "-f", "web")
     reader.line()
     os.kill(init, signal.SIGKILL)
-    web.remove()
+    with web.lock():
+        web.remove()
     status, _, err = reader.end()
     assert (status, err) == (0, "")
 

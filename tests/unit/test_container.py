@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shim.errors import NotRunningError
+from shim.errors import NotFoundError, NotRunningError, ShimError
 from shim.kernel import proc
 from shim.model.container import Container
 from shim.model.store import Store
@@ -161,6 +161,47 @@ def test_exit_status(
     make: Callable[..., Container], end: dict[str, Any] | None, status: int | None
 ) -> None:
     assert make(status="stopped", exit=end).exit_status() == status
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_reading_waits_for_a_delete_or_create_that_is_under_way(
+    make: Callable[..., Container], deleted: bool
+) -> None:
+    """A reader that comes between the last unlink and the rmdir must not call the state corrupt."""
+    container = make(status="stopped", pid=None)
+    holder = container.dir.store.container("web")
+    state = holder.read_state()
+    ready, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with holder.lock():
+            os.unlink(os.path.join(holder.path, "state.json"))
+            os.write(ready[1], b".")
+            os.read(done[0], 1)
+            # the reader is about to wait, or waits: both must come out right
+            if deleted:
+                holder.remove()
+            else:
+                holder.write_state(state)
+        os._exit(0)
+    os.read(ready[0], 1)
+    os.write(done[1], b".")
+    if deleted:
+        with pytest.raises(NotFoundError):
+            container.reload()
+    else:
+        container.reload()
+        assert container.state == state
+    assert os.waitpid(pid, 0)[1] == 0
+    for fd in (*ready, *done):
+        os.close(fd)
+
+
+def test_st_05_a_corrupt_state_is_still_called_corrupt(make: Callable[..., Container]) -> None:
+    container = make(status="stopped", pid=None)
+    Path(container.dir.path, "state.json").write_text("{")
+    with pytest.raises(ShimError, match="corrupt state"):
+        container.reload()
 
 
 def test_a_cgroup_that_is_not_the_recorded_one_does_not_pause(

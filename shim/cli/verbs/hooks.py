@@ -6,7 +6,7 @@ import errno
 import sys
 
 from shim.cli.report import out
-from shim.errors import KernelError, ShimError
+from shim.errors import KernelError, NotFoundError
 from shim.model.container import Container
 from shim.model.event import deliveries
 from shim.model.store import Store
@@ -65,10 +65,8 @@ def _follow(args: Args, container: Container) -> int:
     while True:
         try:
             container.reload()
-        except ShimError:
-            if container.dir.exists():
-                raise
-            return 0  # deleted meanwhile
+        except NotFoundError:  # deleted meanwhile
+            return 0
         stopped = container.phase() in ("stopped", None) and not container.is_alive()
         for number, delivery in enumerate(read(container.dir)):
             if number in printed or (delivery["outcome"] is None and not stopped):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from shim.errors import NotRunningError, ShimError
+from shim.errors import NotFoundError, NotRunningError, ShimError
 from shim.model.container import Container
 from shim.model.store import Store
 from shim.view.logs import Lines, parse
@@ -69,17 +69,8 @@ def _follow(container: Container, fd: int, lines: Lines) -> None:
             watch.forget(pidfd)
         finally:
             os.close(pidfd)
-        if not _reload(container):
+        try:
+            container.reload()
+        except NotFoundError:  # deleted meanwhile; its log is still open
             break
     _copy(fd, lines)
-
-
-def _reload(container: Container) -> bool:
-    """False when the container was deleted meanwhile; its log is still open."""
-    try:
-        container.reload()
-    except ShimError:
-        if container.dir.exists():
-            raise
-        return False
-    return True
