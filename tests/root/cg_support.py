@@ -14,7 +14,7 @@ from shim.errors import ShimError
 from shim.kernel.cgroup import Cgroup, CgroupMount, find_mount
 
 _numbers = itertools.count()
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 @contextmanager
@@ -27,8 +27,9 @@ def scratch(cls: type[Cgroup] = Cgroup) -> Iterator[tuple[CgroupMount, Cgroup]]:
     finally:
         with suppress(ShimError):
             group.write("cgroup.freeze", "0")
-        with suppress(ShimError):
-            Cgroup(group.path, os.dup(group.fd)).kill()
+        # The plain class, whatever `cls` breaks on purpose.
+        with suppress(ShimError), Cgroup(group.path, os.dup(group.fd)) as plain:
+            plain.kill()
         group.remove(10)
         group.close()
 
@@ -43,6 +44,7 @@ class Process:
             status = 1
             try:
                 os.close(self._go)
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 os.read(go_read, 1)
                 body()
                 status = 0
@@ -89,9 +91,13 @@ def pause() -> None:
 
 def reap_orphans() -> None:
     """For a child: its orphans come to it and the kernel reaps them (prctl(2), wait(2) NOTES)."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def read_exactly(fd: int, size: int, timeout: float = 10) -> bytes:

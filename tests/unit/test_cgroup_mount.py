@@ -85,6 +85,17 @@ def test_first_reachable_mount_wins_and_covered_ones_are_skipped(tmp_path: Path)
     os.close(found.open())
 
 
+def test_the_usual_place_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = [tmp_path / "first", tmp_path / "usual"]
+    for directory in mounts:
+        directory.mkdir()
+        (directory / "cgroup.controllers").write_text("\n")
+    info = _mountinfo(tmp_path, *((path, tmp_path.stat().st_dev) for path in mounts))
+    assert find_mount(info).path == str(mounts[0])
+    monkeypatch.setattr("shim.kernel.cgroup_mount.PREFERRED", str(mounts[1]))
+    assert find_mount(info).path == str(mounts[1])
+
+
 def test_no_cgroup2(tmp_path: Path) -> None:
     with pytest.raises(ShimError, match="no cgroup2 file system is mounted"):
         find_mount(_mountinfo(tmp_path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.engine.devices import DEFAULT_RULES, Rule, program
@@ -101,6 +101,7 @@ rule_lists = st.lists(
 concrete = st.sampled_from([0, 1, 2, 5, 259, 0xFFFFF, 0xFFFFFFFF])
 
 
+@settings(max_examples=1000)
 @given(rule_lists, st.sampled_from([BLOCK, CHAR]), concrete, concrete, st.integers(1, 7))
 def test_program_means_what_the_rules_say(
     rules: list[Rule], kind: int, major: int, minor: int, access: int
@@ -128,6 +129,13 @@ def test_deny_of_one_bit_stops_a_wider_open() -> None:
     assert run(code, CHAR, 1, 3, R)
     assert not run(code, CHAR, 1, 3, W)
     assert not run(code, CHAR, 1, 3, R | W)
+
+
+def test_minus_one_is_the_wildcard_that_engines_write() -> None:
+    code = program([Rule(True, "c", 10, -1, "r"), Rule(True, "b", -1, 5, "r")])
+    assert run(code, CHAR, 10, 229, R)
+    assert run(code, BLOCK, 253, 5, R)
+    assert not run(code, BLOCK, 253, 6, R)
 
 
 def test_bits_may_come_from_different_rules() -> None:
