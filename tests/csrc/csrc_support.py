@@ -11,7 +11,6 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-std=gnu11", "-O1", "-g"]
 UNDEFINED = ["-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-DSHIM_HOSTED"]
-# everything our programs allocate, they free; the executor ends without asking the sanitizer
 ENVIRONMENT = os.environ | {
     "ASAN_OPTIONS": "abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -21,7 +20,7 @@ ENVIRONMENT = os.environ | {
 def compile_c(
     target: Path, tests: Sequence[str], sources: Sequence[str], *, compiler: str, sanitize: str
 ) -> Path:
-    """Link tests/csrc/`tests` with csrc/`sources` into `target`; the compiler's words on failure."""
+    """Link tests/csrc/`tests` with csrc/`sources` into `target`."""
     program = shutil.which(compiler)
     assert program, f"{compiler} is not installed"
     command = [program, *WARNINGS, *UNDEFINED, f"-fsanitize={sanitize}", f"-I{REPO}/csrc"]

@@ -1,4 +1,4 @@
-"""plan_check under ASan and UBSan: the rules by table, fixed mutations, and libFuzzer for ten seconds."""
+"""plan_check under ASan and UBSan: rules by table, fixed mutations, libFuzzer for ten seconds."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def fuzzer(tmp_path: Path) -> Path:
     clang = shutil.which("clang")
     if clang is None:
         pytest.skip("clang is not installed: libFuzzer is a part of it")
-    (tmp_path / "probe.c").write_text(
-        "int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n"
-    )
+    source = tmp_path / "probe.c"
+    source.write_text("int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n")
     probe = [
         clang,
         "-fsanitize=fuzzer,address",
@@ -65,6 +64,5 @@ def test_fuzzer_finds_nothing_in_ten_seconds(tmp_path: Path) -> None:
         program, "-max_total_time=10", "-seed=1", "-max_len=2048", "-rss_limit_mb=1024",
         f"-artifact_prefix={tmp_path}/", str(corpus),
     )  # fmt: skip
-    assert "stat::" in output or "Done " in output
     (done,) = [line for line in output.splitlines() if line.startswith("Done ")]
     assert int(done.split()[1]) > 10_000, done
