@@ -1,0 +1,23 @@
+"""Fixtures of the root tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.runtime import Runtime, busybox_root, runtime
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The busybox root file system that every test's own is copied from. Read only."""
+    return busybox_root(tmp_path_factory.mktemp("busybox") / "rootfs")
+
+
+@pytest.fixture
+def rt(busybox: Path) -> Iterator[Runtime]:
+    """A runtime with nothing in it; whatever a test leaves behind that `delete -f` does not remove
+    fails the test."""
+    with runtime(busybox) as made:
+        yield made
