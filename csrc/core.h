@@ -14,7 +14,7 @@ struct shim_spawn {
     int base;                /* descriptors 3 .. base-1 are passed on as they are */
     int stdio[3];            /* -1: the caller's own */
     int cgroup;              /* directory of the cgroup to be born in, -1: the caller's own */
-    int migrate;             /* write cgroup.procs instead of CLONE_INTO_CGROUP (SECURITY.md CG-01) */
+    int migrate; /* write cgroup.procs instead of CLONE_INTO_CGROUP (SECURITY.md CG-01) */
 };
 
 /* pid of the child; *pidfd is its pidfd. Only async-signal-safe work happens between clone and exec. */

@@ -11,10 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int result(long value)
-{
-    return value < 0 ? -errno : (int)value;
-}
+static int result(long value) { return value < 0 ? -errno : (int)value; }
 
 int shim_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
 {

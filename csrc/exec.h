@@ -16,7 +16,7 @@ struct ctx {
     uint32_t step;  /* index of the op that runs */
     int chdir_done;
     int nofile_set;
-    uint64_t nofile[2];    /* exact RLIMIT_NOFILE, applied last: lowering it early would starve open() */
+    uint64_t nofile[2];    /* exact RLIMIT_NOFILE, applied last: earlier it would starve open() */
     char **argv, **envp;   /* built at load time: nothing is allocated later */
     const char *exec_path; /* argv[0] resolved */
 };

@@ -88,10 +88,7 @@ NO_LOOP_IDIOM size_t strlen(const char *s)
 uintptr_t __stack_chk_guard = 0x595e9fbd94fda766;
 
 _Noreturn void __stack_chk_fail(void);
-_Noreturn void __stack_chk_fail(void)
-{
-    die(255);
-}
+_Noreturn void __stack_chk_fail(void) { die(255); }
 
 int main(int argc, char **argv);
 _Noreturn void shim_start(long *sp);
@@ -112,10 +109,14 @@ __attribute__((optimize("no-stack-protector"))) _Noreturn void shim_start(long *
     die(main(argc, argv));
 }
 
+/* clang-format off */
 #if defined(__x86_64__)
-__asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call shim_start\n");
+__asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n"
+        " call shim_start\n");
 #elif defined(__aarch64__)
-__asm__(".globl _start\n_start:\n mov x29,#0\n mov x30,#0\n mov x0,sp\n and sp,x0,#-16\n bl shim_start\n");
+__asm__(".globl _start\n_start:\n mov x29,#0\n mov x30,#0\n mov x0,sp\n and sp,x0,#-16\n"
+        " bl shim_start\n");
 #endif
+/* clang-format on */
 
 #endif

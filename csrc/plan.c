@@ -13,7 +13,8 @@ static int str_ok(const struct plan_header *h, uint32_t off)
 }
 
 /* A counted array of uint32 at off, and when `strings`, each of them a string. */
-static int array_ok(const unsigned char *blob, const struct plan_header *h, uint32_t off, int strings)
+static int array_ok(const unsigned char *blob, const struct plan_header *h, uint32_t off,
+                    int strings)
 {
     uint32_t n, at;
     if (!off)
@@ -34,7 +35,8 @@ static int array_ok(const unsigned char *blob, const struct plan_header *h, uint
 static int known(uint16_t code)
 {
     return (code >= OP_OOM_SCORE_ADJ && code <= OP_KEYRING) ||
-           (code >= OP_PROPAGATION && code <= OP_CONSOLE) || (code >= OP_BOUNDING && code <= OP_HOME);
+           (code >= OP_PROPAGATION && code <= OP_CONSOLE) ||
+           (code >= OP_BOUNDING && code <= OP_HOME);
 }
 
 /* How many strings the op follows without asking whether they are there. */

@@ -41,6 +41,8 @@ struct plan_op {
     uint32_t nums;
 };
 
+/* The tables below are aligned by hand. */
+/* clang-format off */
 enum plan_code {
     /* stage 1: still in the caller's pid namespace, still privileged */
     OP_OOM_SCORE_ADJ = 1, /* num0 = value (int64) */
@@ -119,6 +121,7 @@ enum msg_type {
     MSG_READY = 6, /* set up, waiting on the start socket */
 };
 
+/* clang-format on */
 struct msg {
     uint32_t type;
     uint32_t step;
@@ -130,6 +133,7 @@ struct msg {
 #define D_INDEX(detail, i) ((uint32_t)(detail) | (uint32_t)(i) << 8)
 
 /* What inside an op went wrong; shim/model/plan.py has the words. */
+/* clang-format off */
 enum plan_detail {
     D_NONE = 0,
     D_OPEN_TARGET = 1, /* the destination below the new root */
@@ -157,5 +161,6 @@ enum plan_detail {
     D_AMBIENT = 23,
     D_SETGROUPS_DENIED = 24,
 };
+/* clang-format on */
 
 #endif

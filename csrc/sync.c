@@ -62,7 +62,8 @@ int msg_recv(int fd, struct msg *m, int *fds, uint32_t max, uint32_t *nfds)
     if (n < 0)
         return (int)n;
     uint32_t got = 0;
-    if (h.controllen >= offsetof(struct cmsg, fds) && cm.level == SOL_SOCKET && cm.type == SCM_RIGHTS)
+    if (h.controllen >= offsetof(struct cmsg, fds) && cm.level == SOL_SOCKET &&
+        cm.type == SCM_RIGHTS)
         got = (uint32_t)((cm.len - offsetof(struct cmsg, fds)) / sizeof(int));
     for (uint32_t i = 0; i < got; i++)
         if (fds && i < max)
@@ -78,7 +79,8 @@ int msg_recv(int fd, struct msg *m, int *fds, uint32_t max, uint32_t *nfds)
 
 _Noreturn void fail(struct ctx *c, int err, uint32_t detail)
 {
-    struct msg m = {.type = MSG_ERROR, .step = c->step, .err = err < 0 ? -err : err, .detail = detail};
+    struct msg m = {
+        .type = MSG_ERROR, .step = c->step, .err = err < 0 ? -err : err, .detail = detail};
     (void)msg_send(c->sync, &m, -1);
     die(125);
 }

@@ -77,7 +77,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 #error "shim-executor: this architecture has no system call stub yet"
 #endif
 
-#define SYS(n, a, b, c, d, e, f) \
+#define SYS(n, a, b, c, d, e, f)                                                                   \
     sys6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 /* lib.c */
@@ -93,7 +93,10 @@ size_t str_decimal(char *out, uint64_t value);
 _Noreturn void die(int status);
 
 static inline int sys_close(int fd) { return (int)SYS(__NR_close, fd, 0, 0, 0, 0, 0); }
-static inline long sys_read(int fd, void *buf, size_t n) { return SYS(__NR_read, fd, buf, n, 0, 0, 0); }
+static inline long sys_read(int fd, void *buf, size_t n)
+{
+    return SYS(__NR_read, fd, buf, n, 0, 0, 0);
+}
 static inline long sys_write(int fd, const void *buf, size_t n)
 {
     return SYS(__NR_write, fd, buf, n, 0, 0, 0);
@@ -102,7 +105,8 @@ static inline int sys_openat(int dir, const char *path, int flags, unsigned mode
 {
     return (int)SYS(__NR_openat, dir, path, flags | O_CLOEXEC, mode, 0, 0);
 }
-static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode,
+                              uint64_t resolve)
 {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
     return (int)SYS(__NR_openat2, dir, path, &how, sizeof(how), 0, 0);
@@ -147,10 +151,16 @@ static inline int sys_fchownat(int dir, const char *path, uint32_t uid, uint32_t
 {
     return (int)SYS(__NR_fchownat, dir, path, uid, gid, flags, 0);
 }
-static inline int sys_fchmod(int fd, unsigned mode) { return (int)SYS(__NR_fchmod, fd, mode, 0, 0, 0, 0); }
+static inline int sys_fchmod(int fd, unsigned mode)
+{
+    return (int)SYS(__NR_fchmod, fd, mode, 0, 0, 0, 0);
+}
 static inline int sys_fchdir(int fd) { return (int)SYS(__NR_fchdir, fd, 0, 0, 0, 0, 0); }
 static inline int sys_chdir(const char *path) { return (int)SYS(__NR_chdir, path, 0, 0, 0, 0, 0); }
-static inline int sys_chroot(const char *path) { return (int)SYS(__NR_chroot, path, 0, 0, 0, 0, 0); }
+static inline int sys_chroot(const char *path)
+{
+    return (int)SYS(__NR_chroot, path, 0, 0, 0, 0, 0);
+}
 static inline int sys_mount(const char *src, const char *dst, const char *type, unsigned long flags,
                             const void *data)
 {
@@ -185,7 +195,8 @@ static inline int sys_fsmount(int fs, unsigned flags, unsigned attr)
 {
     return (int)SYS(__NR_fsmount, fs, flags, attr, 0, 0, 0);
 }
-static inline int sys_mount_setattr(int dir, const char *path, unsigned flags, struct mount_attr *attr)
+static inline int sys_mount_setattr(int dir, const char *path, unsigned flags,
+                                    struct mount_attr *attr)
 {
     return (int)SYS(__NR_mount_setattr, dir, path, flags, attr, sizeof(*attr), 0);
 }

@@ -16,10 +16,10 @@ class Record:
     flags: int
     fd: int
     num: list[int]
-    str: list[bytes | None]
-    list: list[bytes] | None
-    list2: list[bytes] | None
     nums: list[int] | None
+    str: list[bytes | None]
+    list2: list[bytes] | None
+    list: list[bytes] | None  # last: the name hides the type
 
 
 def u32(blob: bytes, at: int) -> int:
