@@ -147,6 +147,48 @@ static void test_lists(const unsigned char *valid, size_t size)
     expect("empty argv", check_copy(blob, size, VALID_FDS), -EINVAL);
 }
 
+static void head_set(unsigned char *blob, uint32_t nops, uint32_t ops_off, uint32_t data_off)
+{
+    memcpy(blob + HEAD(nops), &nops, 4);
+    memcpy(blob + HEAD(ops_off), &ops_off, 4);
+    memcpy(blob + HEAD(data_off), &data_off, 4);
+}
+
+/* Headers whose three numbers agree with each other and are wrong all the same. */
+static void test_counts(const unsigned char *valid, size_t size)
+{
+    const uint32_t head = sizeof(struct plan_header), op = sizeof(struct plan_op);
+    unsigned char blob[ROOM];
+    memcpy(blob, valid, size);
+    head_set(blob, 4, head + op, head + 5 * op);
+    expect("ops that start later", check_copy(blob, size, VALID_FDS), -EINVAL);
+    memcpy(blob, valid, size);
+    head_set(blob, 0, head, head);
+    expect("no ops and no room for them", check_copy(blob, size, VALID_FDS), -EINVAL);
+    for (uint32_t nops = PLAN_MAX_OPS; nops <= PLAN_MAX_OPS + 1; nops++) {
+        uint32_t extra = (nops - 5) * op, total = (uint32_t)size + extra, offset = 0;
+        struct plan_op filler = {.code = OP_SETSID, .fd = -1}, last;
+        unsigned char *large = calloc(1, total);
+        memcpy(large, valid, head);
+        head_set(large, nops, head, head + nops * op);
+        memcpy(large + HEAD(total), &total, 4);
+        for (uint32_t i = 0; i < nops - 1; i++)
+            memcpy(large + head + i * op, &filler, op);
+        memcpy(&last, valid + head + 4 * op, op);
+        last.list += extra;
+        last.list2 = 0;
+        memcpy(large + head + (nops - 1) * op, &last, op);
+        memcpy(large + head + nops * op, valid + head + 5 * op, size - head - 5 * op);
+        for (int i = 0; i < 3; i++) {
+            memcpy(&offset, large + last.list + 4 + 4 * i, 4);
+            offset += extra;
+            memcpy(large + last.list + 4 + 4 * i, &offset, 4);
+        }
+        expect("number of ops", check_copy(large, total, 0), nops > PLAN_MAX_OPS ? -EINVAL : 0);
+        free(large);
+    }
+}
+
 static void test_sizes(const unsigned char *valid, size_t size)
 {
     unsigned char blob[ROOM];
@@ -230,6 +272,7 @@ int main(void)
     size_t size = blob_valid(valid, sizeof(valid));
     test_rules(valid, size);
     test_lists(valid, size);
+    test_counts(valid, size);
     test_sizes(valid, size);
     test_mutations(valid, size);
     printf("%d failures, checksum %llu\n", failures, (unsigned long long)sink);
