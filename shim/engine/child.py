@@ -169,3 +169,21 @@ def run(
 
 def _bind(on_sync: Callable[[Child, int], None], child: Child) -> Callable[[int], None]:
     return lambda number: on_sync(child, number)
+
+
+def reap(pidfd: int) -> int:
+    """Wait for a child of ours, close `pidfd`; the exit status as a shell reports it."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
+    if result is None:
+        raise ShimError("the process has no exit status")
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def forward(signals: int, pidfd: int) -> None:
+    """Pass one signal, read from the signalfd `signals`, on to the process."""
+    number = int.from_bytes(os.read(signals, 128)[:4], "little")
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass

@@ -14,7 +14,7 @@ from shim.engine import child, compile
 from shim.engine.create import load_ops, write_pid_file
 from shim.engine.kill import open_cgroup
 from shim.engine.slots import connect
-from shim.errors import InputError, KernelError, ShimError, StateError, UsageError
+from shim.errors import InputError, KernelError, StateError, UsageError
 from shim.kernel.api import KERNEL
 from shim.model import plan, status
 from shim.model.container import Container
@@ -42,6 +42,22 @@ class Options:
         "ignore_paused", "no_new_privs", "pid_file", "preserve_fds", "process_file", "tty", "user",
     )  # fmt: skip
 
+    args: list[str]
+    additional_gids: list[int] | None
+    caps: list[str] | None
+    cgroup: str | None
+    console_socket: str | None
+    cwd: str | None
+    detach: bool | None
+    env: list[str] | None
+    ignore_paused: bool | None
+    no_new_privs: bool | None
+    pid_file: str | None
+    preserve_fds: int | None
+    process_file: str | None
+    tty: bool | None
+    user: str | None
+
     def __init__(self, **flags: Any) -> None:
         for name in self.__slots__:
             setattr(self, name, flags.get(name))
@@ -66,45 +82,61 @@ def execute(store: Store, id: str, **flags: Any) -> int:
     now = container.status()
     if not (now == status.PAUSED and options.ignore_paused):
         status.check("exec", now)
-    if options.tty and options.detach and not options.console_socket:
-        raise UsageError("cannot allocate tty: --detach with --tty needs --console-socket")
-    if options.tty and not options.console_socket:
+    ops, blob = plan_for(container, options)
+    tty = "console" in plan.slots(ops)
+    check_terminal(tty, options)
+    if options.detach:
+        os.close(start(container, options, ops, blob))
+        return 0
+    if tty and not options.console_socket:
         from shim.engine import terminal
 
-        return terminal.attached(lambda sock: run_once(container, options, sock))
-    return run_once(container, options, None)
+        # SIGWINCH is the relay's: the process's terminal has a size of its own.
+        signals = KERNEL.signalfd([n for n in FORWARDED if n != signal.SIGWINCH])
+        return terminal.attached(lambda sock: start(container, options, ops, blob, sock), signals)
+    signals = KERNEL.signalfd(FORWARDED)
+    return wait(start(container, options, ops, blob), signals)
 
 
-def run_once(container: Container, options: Options, console: int | None) -> int:
-    """Start the process; wait for it unless detached. `console` is where a terminal's master goes."""
-    ops, blob = plan_for(container, options)
-    stdio_signals = None if options.detach else KERNEL.signalfd(FORWARDED)
-    pidfd = container.open_init()
-    fds = {"init": pidfd}
+def check_terminal(tty: bool, options: Options) -> None:
+    """runc's rules; `tty` may come from --process as well as from --tty."""
+    if tty and options.detach and not options.console_socket:
+        raise UsageError("cannot allocate tty: --detach with a terminal needs --console-socket")
+    if options.console_socket and not tty:
+        raise UsageError("cannot use --console-socket: the process has no terminal")
+
+
+def start(
+    container: Container,
+    options: Options,
+    ops: list[plan.Op],
+    blob: bytes,
+    console: int | None = None,
+) -> int:
+    """Start the process; its pidfd. `console` is where a terminal's master goes when that is not
+    --console-socket; it stays open."""
+    fds = {"init": container.open_init()}
     try:
         if options.console_socket:
             fds["console"] = connect(options.console_socket)
         elif console is not None:
-            fds["console"] = console
+            fds["console"] = os.dup(console)
         with _target_cgroup(container, options) as cgroup:
             made = _enter(ops, blob, fds, cgroup, options.preserve_fds or 0)
     finally:
-        for name, fd in fds.items():
-            if name != "console" or options.console_socket:
-                os.close(fd)
+        for fd in fds.values():
+            os.close(fd)
     made.close()
     if options.pid_file:
         write_pid_file(options.pid_file, made.pid)
-    if stdio_signals is None:
-        return 0
-    return wait(made.pidfd, stdio_signals)
+    return made.pidfd
 
 
 def _enter(
     ops: list[plan.Op], blob: bytes, fds: dict[str, int], cgroup: Cgroup, preserve: int
 ) -> Child:
-    """Into the container's cgroup; when that is an inner node (systemd runs inside), into a fresh leaf
-    below it, which is still the container's (SECURITY.md CG-08)."""
+    """Into the container's cgroup; when that is an inner node (systemd runs inside), into a fresh
+    leaf below it, which is still the container's (SECURITY.md CG-08)."""
     try:
         return child.run(ops, fds, blob=blob, cgroup=cgroup.fd, preserve=preserve)
     except KernelError as error:
@@ -149,7 +181,6 @@ def plan_for(container: Container, options: Options) -> tuple[list[plan.Op], byt
         compile.Options(
             keyring=container.state["keyring"],
             preserve_fds=options.preserve_fds or 0,
-            terminal_socket=process.terminal,
         ),
     )
     return compiled, plan.pack(compiled)
@@ -168,14 +199,19 @@ def _process(container: Container, options: Options) -> tuple[Process, int]:
     else:
         process = spec.process
         process.args = list(options.args)
-        process.terminal = False
+        process.terminal, process.console_size = False, None
         override(process, options)
     process.terminal = process.terminal or bool(options.tty)
+    if process.terminal and process.console_size is None and not options.console_socket:
+        from shim.engine import terminal
+
+        process.console_size = terminal.caller_size()
     return process, compile.namespace_mask(spec)
 
 
 def override(process: Process, options: Options) -> None:
-    """Apply -e, --cwd, -u, -g, -c and --no-new-privs to the container's process, as runc exec does."""
+    """Apply -e, --cwd, -u, -g, -c and --no-new-privs to the container's process, as runc exec
+    does."""
     if options.cwd:
         if not options.cwd.startswith("/"):
             raise InputError("--cwd", "", "must be an absolute path")
@@ -227,15 +263,6 @@ def wait(pidfd: int, signals: int) -> int:
     while True:
         ready = [fd for fd, _ in poll.poll()]
         if pidfd in ready:
-            result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-            os.close(pidfd)
             os.close(signals)
-            if result is None:
-                raise ShimError("the process has no exit status")
-            code = result.si_status
-            return code if result.si_code == os.CLD_EXITED else 128 + code
-        number = int.from_bytes(os.read(signals, 128)[:4], "little")
-        try:
-            signal.pidfd_send_signal(pidfd, number)
-        except ProcessLookupError:
-            continue
+            return child.reap(pidfd)
+        child.forward(signals, pidfd)
