@@ -1,4 +1,4 @@
-"""`shim bundle --from host`: an overlay over the machine's root, and nothing else of the machine."""
+"""`shim bundle --from host`: an overlay over the root of the machine, and nothing else of it."""
 
 from __future__ import annotations
 
