@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
 import report
-from rows import Row, cold_rows, hook_rows, measure, verb_rows
-from runtimes import Resident, Runtime, adopt_orphans, make_bundle
+from rows import Hooks, Row, cold_rows, measure, verb_rows
+from runtimes import Runtime, adopt_orphans, make_bundle
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs"
@@ -46,16 +47,22 @@ def main() -> int:
         crun = Runtime("crun", "/usr/bin/crun", work / "crun-root")
         bundle = make_bundle(work / "live", ["/bin/sleep", "infinity"])
         started: list[Runtime] = []
-        residents: list[Resident] = []
+        hooks: Hooks | None = None
         try:
+            lifecycle = work / "lifecycle.json"
+            lifecycle.write_text('{"lifecycle": {"preStop": {"exec": {"command": ["/bin/true"]}}}}')
             for runtime in (shim, runc, crun):
-                runtime.call("create", "--bundle", str(bundle), runtime.live)
+                flags = ("--lifecycle", str(lifecycle)) if runtime is shim else ()
+                runtime.call("create", *flags, "--bundle", str(bundle), runtime.live)
                 started.append(runtime)
                 runtime.call("start", runtime.live)
             table: dict[str, list[Row]] = {}
             if "hook" in sections:
-                driver = [args.driver, "-I", "-S", str(HERE / "driver.py")]
-                table["hook"], residents = hook_rows(shim, [crun, runc], driver, args.floor)
+                libraries = sysconfig.get_path("purelib")
+                driver = [args.driver, "-I", "-S", str(HERE / "driver.py"), libraries]
+                hooks = Hooks(shim, [crun, runc], driver, args.floor)
+                hooks.measure(rounds)
+                results["hook"] = {row.key: row.summary() for row in hooks.rows()}
             if "cold" in sections:
                 table["cold"] = cold_rows(work, [shim, runc, crun])
             if "verbs" in sections:
@@ -64,8 +71,8 @@ def main() -> int:
                 measure(section_rows, rounds, section)
                 results[section] = {row.key: row.summary() for row in section_rows}
         finally:
-            for resident in residents:
-                resident.close()
+            if hooks:
+                hooks.close()
             for runtime in started:
                 runtime.end(runtime.live)
                 runtime.call("delete", runtime.live)

@@ -20,6 +20,9 @@ dynamically linked /bin/true.
 - *exec hook*: from the request in the resident monitor's own engine code to the reaped exit. Each
   delivery makes its leaf cgroup, and the record of its intent is on disk (here: tmpfs) before it
   starts.
+- The hook and the floor take turns, ten times in a row; then every command has its turn. What the
+  first pair after the commands costs, which finds its caches emptied, is given as "after other
+  work"; the targets are judged on the other pairs.
 - *bare C floor* (scripts/bench.d/floor.c): a resident static C program that makes a leaf cgroup,
   `clone3(CLONE_INTO_CGROUP)`, joins the same namespaces of the same container, forks into its pid
   namespace, execs the same /bin/true and reaps it. It drops no credentials, checks nothing, keeps

@@ -41,30 +41,70 @@ def measure(rows: list[Row], rounds: int, label: str) -> None:
     for round_number in range(rounds + 1):
         random.shuffle(order)
         for row in order:
-            value = row.sample()
-            if round_number:
-                row.samples.append(value)
+            _take(row, keep=round_number > 0)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r  {label}: {round_number} of {rounds}")
     sys.stderr.write(f"\r  {label}: {rounds} rounds of {len(rows)} rows\n")
 
 
-def hook_rows(
-    shim: Runtime, others: list[Runtime], driver: list[str], floor: str
-) -> tuple[list[Row], list[Resident]]:
-    """(a) One exec hook of /bin/true, however it is asked for."""
-    init = shim.init(shim.live)
-    cgroup = cgroup_of(init)
-    resident = Resident([*driver, shim.prefix[-1], shim.live, TRUE])
-    bare = Resident([floor, str(init), cgroup, TRUE])
-    rows = [
-        Row("hook", "exec hook, resident monitor", resident.sample),
-        Row("floor", "bare C floor", bare.sample),
-    ]
-    for runtime in others:
-        argv = runtime.argv("exec", runtime.live, TRUE)
-        rows.append(Row(f"{runtime.name}-exec", f"{runtime.name} exec", partial(timed, argv)))
-    return rows, [resident, bare]
+class Hooks:
+    """(a) One exec hook of /bin/true, however it is asked for.
+
+    The two residents take turns, PAIRS times in a row; then every command has its turn. The first
+    pair after the commands finds its caches emptied by them and is a row of its own: "after other
+    work".
+    """
+
+    PAIRS = 10
+
+    def __init__(self, shim: Runtime, others: list[Runtime], driver: list[str], floor: str) -> None:
+        init = shim.init(shim.live)
+        self.monitor = Resident([*driver, shim.prefix[-1], shim.live])
+        self.bare = Resident([floor, str(init), cgroup_of(init), TRUE])
+        hook, bare = self.monitor.sample, self.bare.sample
+        self.steady = [
+            Row("hook", "exec hook, resident monitor", hook),
+            Row("floor", "bare C floor", bare),
+        ]
+        self.cold = [
+            Row("hook-cold", "exec hook, after other work", hook),
+            Row("floor-cold", "bare C floor, after other work", bare),
+        ]
+        self.whole = Row("delivery", "exec hook, until written down", hook)
+        self.commands = []
+        for runtime in others:
+            sample = partial(timed, runtime.argv("exec", runtime.live, TRUE))
+            self.commands.append(Row(f"{runtime.name}-exec", f"{runtime.name} exec", sample))
+
+    def rows(self) -> list[Row]:
+        """In the order of the table."""
+        return [self.steady[0], self.whole, self.steady[1], *self.cold, *self.commands]
+
+    def measure(self, rounds: int) -> None:
+        """`rounds` samples of each command and of the cold pairs, PAIRS times as many others."""
+        for round_number in range(rounds + 1):
+            for row in random.sample(self.commands, len(self.commands)):
+                _take(row, keep=round_number > 0)
+            turn = random.sample((0, 1), 2)
+            for pair in range(self.PAIRS + 1):
+                for which in turn:
+                    row = (self.steady if pair else self.cold)[which]
+                    _take(row, keep=round_number > 0)
+            if round_number:
+                self.whole.samples += self.monitor.extra[1:]
+            self.monitor.extra.clear()
+        sys.stderr.write(f"  hook: {rounds} rounds of {self.PAIRS} pairs and every command\n")
+
+    def close(self) -> None:
+        """End the residents."""
+        self.monitor.close()
+        self.bare.close()
+
+
+def _take(row: Row, *, keep: bool) -> None:
+    value = row.sample()
+    if keep:
+        row.samples.append(value)
 
 
 def cgroup_of(pid: int) -> str:

@@ -28,9 +28,13 @@ def timed(argv: list[str]) -> float:
 
 
 class Resident:
-    """A process that answers "N" on stdin with N samples in microseconds on one line."""
+    """A process that answers "N" on stdin with N samples in microseconds on one line.
+
+    A sample may have a second part after a comma; it is kept in `extra`, in milliseconds.
+    """
 
     def __init__(self, argv: list[str]) -> None:
+        self.extra: list[float] = []
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -44,7 +48,10 @@ class Resident:
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit(f"bench: {self.process.args!r} ended")
-        return float(answer) / 1000
+        first, _, second = answer.partition(",")
+        if second:
+            self.extra.append(float(second) / 1000)
+        return float(first) / 1000
 
     def close(self) -> None:
         """End of file is its order to leave."""
@@ -97,9 +104,7 @@ class Runtime:
 
     def state(self, id: str) -> dict[str, object]:
         """What `state` prints."""
-        result = subprocess.run(
-            self.argv("state", id), capture_output=True, text=True, check=True
-        )
+        result = subprocess.run(self.argv("state", id), capture_output=True, text=True, check=True)
         document: dict[str, object] = json.loads(result.stdout)
         return document
 
