@@ -47,7 +47,7 @@ static _Noreturn void child(struct request *r, int control, int migrate)
 /* CLONE_PARENT: the monitor is the parent of every hook and reaps it itself. */
 static long spawn(struct request *r, int control)
 {
-    int migrate = r->m.v[1] != 0;
+    int migrate = r->m.v[1] != 0; /* v0 = token, v1 = through cgroup.procs */
     long pid = -ENOSYS;
     if (!migrate)
         pid = sys_clone3(CLONE_PARENT | CLONE_INTO_CGROUP, 0, NULL, r->fds[2]);

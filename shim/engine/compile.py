@@ -7,6 +7,7 @@ section 9 rule 3, runtime-spec config-linux.md. Descriptors are named slots ("ro
 
 from __future__ import annotations
 
+from shim.bundle.sysctl import sysctl_path
 from shim.engine.compile_fs import device_ops, mask_ops, mount_ops
 from shim.engine.compile_process import credential_ops, limit_ops, user_of
 from shim.errors import InputError
@@ -47,17 +48,17 @@ MOUNT_ATTR_RDONLY = 1
 class Options:
     """What the command line adds to the bundle; all of it changes the plan."""
 
-    __slots__ = ("keyring", "no_pivot", "preserve_fds", "terminal_socket")
+    __slots__ = ("keyring", "no_pivot", "preserve_fds", "rootfs")
 
     def __init__(
         self,
         keyring: str | None = None,
         no_pivot: bool = False,
         preserve_fds: int = 0,
-        terminal_socket: bool = False,
+        rootfs: str | None = None,
     ) -> None:
         self.keyring, self.no_pivot = keyring, no_pivot
-        self.preserve_fds, self.terminal_socket = preserve_fds, terminal_socket
+        self.preserve_fds, self.rootfs = preserve_fds, rootfs
 
 
 def create_plan(spec: Spec, options: Options) -> list[Op]:
@@ -73,11 +74,11 @@ def create_plan(spec: Spec, options: Options) -> list[Op]:
         ops.append(Op("KEYRING", f"join session keyring {options.keyring}", str=[options.keyring]))
     if _is_new(spec, "network"):
         ops.append(Op("LOOPBACK_UP", "set loopback up"))
-    ops += root_ops(spec)
+    ops += root_ops(spec, options.rootfs)
     ops += mount_ops(spec)
     ops += device_ops(spec)
     if process.terminal:
-        ops.append(console_op(process, plan.CONSOLE_BIND, options.terminal_socket))
+        ops.append(console_op(process, plan.CONSOLE_BIND))
     ops += name_ops(spec)
     ops += mask_ops(spec)
     ops += pivot_ops(spec, options)
@@ -110,7 +111,7 @@ def exec_plan(
     ops.append(Op("FORK", "enter the pid namespace"))
     ops.append(Op("SETSID", "new session"))
     if process.terminal:
-        ops.append(console_op(process, plan.CONSOLE_JOINED, options.terminal_socket))
+        ops.append(console_op(process, plan.CONSOLE_JOINED))
     ops.append(Op("CLOSE_FDS", "close all other descriptors", num=[options.preserve_fds]))
     ops.append(exec_op(process))
     return ops
@@ -158,15 +159,16 @@ def namespace_ops(spec: Spec) -> list[Op]:
     return ops
 
 
-def root_ops(spec: Spec) -> list[Op]:
+def root_ops(spec: Spec, rootfs: str | None) -> list[Op]:
     """The mount tree stops propagating to the host, then the rootfs becomes a mount of its own."""
     wanted = PROPAGATION[spec.linux.rootfs_propagation or ""]
     # A shared tree would carry our mounts to the host, and pivot_root(2) refuses it.
     first = PROPAGATION[""] if wanted & (MS_SHARED | MS_UNBINDABLE) else wanted | MS_REC
     where = "/linux/rootfsPropagation" if spec.linux.rootfs_propagation else ""
+    path = rootfs or spec.root.path
     return [
         Op("PROPAGATION", "cut mount propagation to the host", where, num=[first]),
-        Op("ROOT_BIND", f"bind the rootfs {spec.root.path}", "/root/path", fd="rootfs"),
+        Op("ROOT_BIND", f"bind the rootfs {path}", "/root/path", fd="rootfs", str=[path]),
     ]
 
 
@@ -203,13 +205,7 @@ def name_ops(spec: Spec) -> list[Op]:
     return ops
 
 
-def sysctl_path(key: str) -> str:
-    """`net.ipv4.conf.eth0/1.forwarding` -> path below /proc/sys, with sysctl(8)'s swap of . and /."""
-    first = next((c for c in key if c in "./"), ".")
-    return key if first == "/" else key.translate({ord("."): "/", ord("/"): "."})
-
-
-def console_op(process: Process, flags: int, to_socket: bool) -> Op:
+def console_op(process: Process, flags: int) -> Op:
     """A pseudo-terminal from the container's own devpts; the master leaves through a socket."""
     rows, cols = process.console_size or (0, 0)
     uid, _ = user_of(process)
@@ -218,7 +214,7 @@ def console_op(process: Process, flags: int, to_socket: bool) -> Op:
         "pseudo-terminal on stdio",
         "/process/terminal",
         flags=flags,
-        fd="console" if to_socket else None,
+        fd="console",
         num=[rows << 16 | cols, uid],
     )
 

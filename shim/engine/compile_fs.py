@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-from shim.bundle.mounts import parse_options
+from shim.bundle.mounts import MS_SHARED, parse_options
 from shim.errors import InputError
 from shim.model import plan
 from shim.model.plan import Op
@@ -55,22 +55,28 @@ def _mount_op(spec: Spec, i: int, mount: Mount) -> Op:
         num = [options.attr_set, options.attr_clr, options.propagation]
         return Op("REMOUNT", f"remount {mount.destination}", where, num=num, str=[mount.destination])
     if is_bind(mount, options):
-        return _bind_op(mount, options, where, f"bind:{i}", f"bind {mount.source} on {mount.destination}")
+        text = f"bind {mount.source} on {mount.destination}"
+        return _bind_op(spec, mount, options, where, f"bind:{i}", text)
     if mount.type in ("cgroup", "cgroup2") and not has_new(spec, "cgroup"):
         # Without a cgroup namespace a new cgroup2 mount would show the whole host's tree.
         text = f"bind the container's cgroup on {mount.destination}"
-        return _bind_op(mount, options, where, "cgroup-tree", text)
+        return _bind_op(spec, mount, options, where, "cgroup-tree", text)
     if mount.type == "overlay" and "ephemeral" in options.data:
         return _overlay_op(mount, options, where, i)
     return _fs_op(spec, mount, options, where)
 
 
-def _bind_op(mount: Mount, options: MountOptions, where: str, fd: str, text: str) -> Op:
+def _bind_op(
+    spec: Spec, mount: Mount, options: MountOptions, where: str, fd: str, text: str
+) -> Op:
     recursive = bool(options.rec_set or options.rec_clr)
+    # Mounts made below travel back to the host only when both ends ask for it (Bidirectional).
+    peer = options.propagation & MS_SHARED and "shared" in (spec.linux.rootfs_propagation or "")
     return Op(
         "MOUNT_BIND",
         text + _shown(mount.options),
         where,
+        flags=plan.BIND_SHARED_PEER if peer else 0,
         fd=fd,
         num=[options.attr_set, options.attr_clr, options.propagation, int(recursive)],
         str=[mount.destination],

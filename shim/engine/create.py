@@ -39,7 +39,7 @@ class Request:
     """What `create` and `run` were asked for, beyond id and bundle."""
 
     __slots__ = (
-        "cgroup_mount", "console_socket", "lifecycle_file", "no_new_keyring", "no_pivot", "pid_file",
+        "console_fd", "console_socket", "lifecycle_file", "no_new_keyring", "no_pivot", "pid_file",
         "preserve_fds", "remove_on_exit", "standalone", "stdio",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Request:
         stdio: tuple[int, int, int] = (-1, -1, -1),
     ) -> None:
         self.console_socket, self.pid_file = console_socket, pid_file
+        self.console_fd = -1
         self.no_pivot, self.no_new_keyring = no_pivot, no_new_keyring
         self.preserve_fds, self.lifecycle_file = preserve_fds, lifecycle_file
         self.standalone, self.remove_on_exit, self.stdio = standalone, remove_on_exit, stdio
@@ -122,7 +123,7 @@ def remove_cgroup(cgroup: Cgroup) -> None:
 def check_terminal(spec: Spec, request: Request) -> None:
     """runc's rule: a terminal needs somewhere to send its master, and no socket without a terminal."""
     terminal = spec.process is not None and spec.process.terminal
-    if terminal and not request.console_socket:
+    if terminal and not request.console_socket and request.console_fd < 0:
         raise UsageError("cannot allocate tty: process.terminal is true but no --console-socket is given")
     if request.console_socket and not terminal:
         raise UsageError("cannot use --console-socket: process.terminal is false")
@@ -178,11 +179,11 @@ def _spawn(
         keyring=keyring_name(id, request),
         no_pivot=request.no_pivot,
         preserve_fds=request.preserve_fds,
-        terminal_socket=request.console_socket is not None,
+        rootfs=bundle.rootfs,
     )
     ops = compile.create_plan(bundle.spec, options)
     with Slots() as slots:
-        slots.open(plan.slots(ops), bundle, directory, cgroup, mount, request.console_socket)
+        slots.open(plan.slots(ops), bundle, directory, cgroup, mount, request)
         return child.run(
             ops,
             slots.fds,

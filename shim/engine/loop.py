@@ -61,6 +61,10 @@ class Loop:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def forget(self, fd: int) -> None:
+        """Drop what is watched by a number that has been closed already (epoll(7) did its part)."""
+        self._handlers.pop(fd, None)
+
     def discard(self, fd: int) -> None:
         """Stop watching and close."""
         self.drop(fd)

@@ -16,6 +16,7 @@ from shim.kernel.api import AT_FDCWD, AT_RECURSIVE, KERNEL, OPEN_TREE_CLONE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.bundle.load import Bundle
+    from shim.engine.create import Request
     from shim.kernel.cgroup import Cgroup, CgroupMount
     from shim.model.directory import ContainerDir
 
@@ -48,7 +49,7 @@ class Slots:
         directory: ContainerDir,
         cgroup: Cgroup,
         mount: CgroupMount,
-        console_socket: str | None,
+        request: Request,
     ) -> None:
         """Open every slot in `names`. ShimError on the first that cannot be opened."""
         for name in names:
@@ -65,19 +66,25 @@ class Slots:
                 fd = _tree(mount.path + cgroup.path, False, f"cgroup {cgroup.path}")
             elif kind == "start":
                 fd = listen(directory)
-            elif kind == "console" and console_socket is not None:
-                fd = connect(console_socket)
+            elif kind == "console" and request.console_fd >= 0:
+                fd = fcntl.fcntl(request.console_fd, fcntl.F_DUPFD_CLOEXEC, 3)
+            elif kind == "console" and request.console_socket:
+                fd = connect(request.console_socket)
             else:
                 raise ShimError(f"plan refers to an unknown descriptor {name!r}")
             self.fds[name] = fd
 
 
 def open_rootfs(bundle: Bundle) -> int:
-    """The rootfs directory; resolved once, used by descriptor from then on (SECURITY.md IN-19)."""
+    """A detached copy of the rootfs's mount tree; the path is resolved once (SECURITY.md IN-19, CV-08).
+
+    A clone made here can be moved into another mount namespace, which a plain descriptor cannot.
+    """
     try:
-        return os.open(bundle.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return KERNEL.open_tree(AT_FDCWD, bundle.rootfs, OPEN_TREE_CLONE | AT_RECURSIVE)
     except OSError as error:
-        raise InputError("config.json", "/root/path", f"{bundle.rootfs}: {strerror(error.errno or 0)}") from None
+        cause = f"{bundle.rootfs}: {strerror(error.errno or 0)}"
+        raise InputError("config.json", "/root/path", cause) from None
 
 
 def open_bind(bundle: Bundle, index: int) -> int:

@@ -44,6 +44,10 @@ class Kernel:
             self._executor = _check(found, path)
         return self._executor
 
+    def forget_executor(self) -> None:
+        """After a fork whose child closes what it inherited."""
+        self._executor = -1
+
     def spawn(
         self,
         argv: Sequence[str],

@@ -193,6 +193,17 @@ class ContainerDir:
             self.write_state(state)
             return state
 
+    def try_update(self, **changes: Any) -> bool:
+        """update, but False at once when somebody holds the lock: for the monitor, which never waits
+        (SECURITY.md section 9 rule 7)."""
+        if not self.acquire(wait=False):
+            return False
+        try:
+            self.update(**changes)
+        finally:
+            self.release()
+        return True
+
     # ---- lock
 
     def lock(self) -> _Lock:
@@ -203,15 +214,19 @@ class ContainerDir:
         """
         return _Lock(self)
 
-    def acquire(self) -> None:
-        """Take the lock, see `lock`."""
+    def acquire(self, wait: bool = True) -> bool:
+        """Take the lock, see `lock`; False when it is taken and `wait` is false."""
         if self._depth == 0:
-            self._lock = lock.acquire(self.store.root_fd, self.id)
+            held = lock.acquire(self.store.root_fd, self.id, wait)
+            if held is None:
+                return False
+            self._lock = held
             if not self.store.current(self.id, self.fd):
                 self._depth = 1
                 self.release()
                 raise NotFoundError()
         self._depth += 1
+        return True
 
     def release(self) -> None:
         """Give the lock back, see `lock`. The lock file goes with the container."""

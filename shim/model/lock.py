@@ -16,13 +16,16 @@ WAIT = 10.0
 """Seconds until a lock that is not released is reported as busy."""
 
 
-def acquire(root_fd: int, id: str) -> int:
-    """A descriptor that holds the lock of `id`; ShimError "busy" after WAIT seconds."""
+def acquire(root_fd: int, id: str, wait: bool = True) -> int | None:
+    """A descriptor that holds the lock of `id`; ShimError "busy" after WAIT seconds, or None at once
+    when `wait` is false."""
     try:
         while True:
             fd = _open(root_fd, id)
             try:
-                _flock(fd)
+                if not _flock(fd, wait):
+                    os.close(fd)
+                    return None
                 if _is_current(root_fd, id, fd):
                     return fd
             except BaseException:
@@ -62,15 +65,17 @@ def _is_current(root_fd: int, id: str, fd: int) -> bool:
     return os.path.samestat(there, os.fstat(fd))
 
 
-def _flock(fd: int) -> None:
+def _flock(fd: int, wait: bool) -> bool:
     """flock(2), at most WAIT seconds: its holder may be stopped (ST-12).
 
     flock has no time-out of its own; an alarm whose handler raises breaks the wait (signal(7)).
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
+        return True
     except BlockingIOError:
+        if not wait:
+            return False
         import signal
 
     def expired(number: int, frame: object) -> None:
@@ -80,6 +85,7 @@ def _flock(fd: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, WAIT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
+        return True
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

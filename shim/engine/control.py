@@ -1,0 +1,124 @@
+"""The monitor's control socket: ROOT/ID/monitor.sock, SOCK_SEQPACKET, one JSON object a message.
+
+Requests: {"op": "stop", "grace": S|null, "trigger": T, "reason": T|null, "now": bool},
+{"op": "signal", "number": N}, {"op": "watch"}, {"op": "wait"}. Every connection then hears news:
+{"phase", "deadline", "event"|null, "finished", "exit"|null}, one that waits only the last. Below a 0700 directory, peers checked, sizes bounded, never an
+abstract socket (SECURITY.md CV-28, SP-23).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+
+from shim.engine import loop as ev
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from shim.engine.loop import Loop
+
+SOCKET = "monitor.sock"
+MESSAGE_MAX = 64 << 10
+PEERS_MAX = 256
+
+
+class Control:
+    """The listening socket and its connections."""
+
+    __slots__ = ("_handle", "_listener", "_loop", "_peers", "_quiet")
+
+    def __init__(self, loop: Loop, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._loop, self._handle = loop, handle
+        self._listener: socket.socket | None = None
+        self._peers: dict[int, socket.socket] = {}
+        self._quiet: set[int] = set()
+
+    def listen(self, dir_fd: int) -> None:
+        """Replace a dead monitor's socket by our own; the caller holds the monitor lock."""
+        try:
+            os.unlink(SOCKET, dir_fd=dir_fd)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        listener.bind(f"/proc/self/fd/{dir_fd}/{SOCKET}")
+        listener.listen(128)
+        self._listener = listener
+        self._loop.add(listener.fileno(), ev.IN, self._accept)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Serve a connection that exists already: the foreground `run`."""
+        sock.setblocking(False)
+        self._peers[sock.fileno()] = sock
+        self._loop.add(sock.fileno(), ev.IN, lambda _: self._receive(sock))
+
+    def _accept(self, _events: int) -> None:
+        assert self._listener is not None  # noqa: S101 - watched only while it listens
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        _, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()) or len(self._peers) >= PEERS_MAX:
+            sock.close()
+            return
+        self.adopt(sock)
+
+    def _receive(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(MESSAGE_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(sock)
+            return
+        try:
+            request = json.loads(data)
+            if not isinstance(request, dict):
+                raise ValueError("not an object")
+            answer = self._handle(request)
+            if request.get("op") == "wait":
+                self._quiet.add(sock.fileno())
+                return
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            answer = {"error": f"bad request: {error}"}
+        self._send(sock, answer)
+
+    def _send(self, sock: socket.socket, message: dict[str, Any]) -> None:
+        try:
+            sock.send(json.dumps(message, separators=(",", ":")).encode())
+        except BlockingIOError:
+            self._hang_up(sock)  # a reader that does not read: it can ask again
+        except OSError:
+            self._hang_up(sock)
+
+    def tell(self, message: dict[str, Any], final: bool = False) -> None:
+        """News for everybody who is connected; whoever only waits hears the last word alone."""
+        for fd, sock in list(self._peers.items()):
+            if final or fd not in self._quiet:
+                self._send(sock, message)
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        self._quiet.discard(sock.fileno())
+        if self._peers.pop(sock.fileno(), None) is not None:
+            self._loop.drop(sock.fileno())
+            sock.close()
+
+    def close(self, dir_fd: int) -> None:
+        """Hang up on everybody and remove the socket."""
+        for sock in list(self._peers.values()):
+            self._hang_up(sock)
+        if self._listener is not None:
+            self._loop.drop(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            try:
+                os.unlink(SOCKET, dir_fd=dir_fd)
+            except OSError:
+                return

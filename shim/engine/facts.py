@@ -1,0 +1,69 @@
+"""What the monitor writes down: the journal, the state file, hook output. Never waits for a lock, and a
+stop goes on when nothing can be written (SECURITY.md section 9 rules 7 and 11, ST-02, ST-14)."""
+
+from __future__ import annotations
+
+from shim.errors import NotFoundError, ShimError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from shim.engine.loop import Loop
+    from shim.model.directory import ContainerDir
+
+RETRY_SECONDS = 0.1
+TRIES = 50
+
+
+class Facts:
+    """`idle` is called when everything that was to be saved is saved (or was given up)."""
+
+    __slots__ = ("_changes", "_directory", "_idle", "_loop", "_tries")
+
+    def __init__(self, directory: ContainerDir, loop: Loop, idle: Callable[[], None]) -> None:
+        self._directory, self._loop, self._idle = directory, loop, idle
+        self._changes: dict[str, Any] = {}
+        self._tries = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change still waits for the lock."""
+        return bool(self._changes)
+
+    def journal(self, record: dict[str, Any]) -> None:
+        """Append and sync, before the act that the record announces."""
+        try:
+            self._directory.append(record)
+        except ShimError:
+            return  # the act itself matters more
+
+    def save(self, **changes: Any) -> None:
+        """Change state.json; a little later when somebody holds the lock."""
+        waiting = bool(self._changes)
+        self._changes.update(changes)
+        if not waiting:
+            self._tries = 0
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            written = self._directory.try_update(**self._changes)
+        except NotFoundError:
+            written = True  # deleted meanwhile: nothing to keep
+        except ShimError:
+            written = False
+        self._tries += 1
+        if written or self._tries >= TRIES:
+            self._changes = {}
+            self._idle()
+        else:
+            self._loop.at(self._loop.clock.now() + RETRY_SECONDS, self._flush)
+
+    def save_output(self, number: int, content: bytes) -> None:
+        """hooks/N.out."""
+        try:
+            self._directory.write_bytes(f"hooks/{number}.out", content)
+        except ShimError:
+            return

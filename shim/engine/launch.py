@@ -1,0 +1,186 @@
+"""Start a monitor: a forked child in a session of its own that holds nothing of its caller's.
+
+The same code serves the first monitor of a container and every one after a crash: leaving when idle and
+being killed are the same path (ARCHITECTURE.md "Processes"). All imports happen before the fork, so that
+a changed installation cannot break a monitor later (SECURITY.md SP-22).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import signal
+import socket
+from time import time_ns
+
+import prctl
+
+from shim import errors
+from shim.engine.kill import open_cgroup
+from shim.engine.loop import Loop
+from shim.engine.monitor import Monitor
+from shim.engine.recover import Past
+from shim.errors import NotRunningError, ShimError
+from shim.kernel.api import KERNEL
+from shim.model import status
+from shim.model.container import Container
+from shim.model.event import WARNING, event, rfc3339
+from shim.model.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from shim.model.directory import ContainerDir
+
+LOCK = "monitor.lock"
+REPORT_MAX = 64 << 10
+
+
+def fork(body: Callable[[socket.socket], None], keep: Iterable[int] = ()) -> socket.socket:
+    """Run `body` in a detached child; returns our end of a SOCK_SEQPACKET pair, `body` gets the other.
+
+    `keep` are the descriptors that the child needs besides stdio; everything else is closed there. The
+    child never returns: an exception of `body` is reported through the socket (see `receive`).
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() != 0:
+        theirs.close()
+        return ours
+    code = 1
+    try:
+        ours.close()
+        KERNEL.forget_executor()
+        os.setsid()
+        close_others({0, 1, 2, theirs.fileno(), *keep})
+        os.chdir("/")
+        prctl.set_name("shim-monitor")
+        prctl.set_child_subreaper(1)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        body(theirs)
+        code = 0
+    except BaseException as error:
+        report_error(theirs, error)
+    finally:
+        os._exit(code)
+
+
+def close_others(keep: set[int]) -> None:
+    """A monitor that kept a caller's pipe open would make the caller's reader wait for ever."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue
+
+
+def detach_stdio() -> None:
+    """stdin, stdout and stderr become /dev/null."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+
+
+def report_error(sock: socket.socket, error: BaseException) -> None:
+    """Send an exception to the verb that waits for us."""
+    notes = getattr(error, "__notes__", [])
+    message = {"error": str(error) or type(error).__name__, "class": type(error).__name__, "notes": notes}
+    try:
+        sock.send(json.dumps(message).encode()[:REPORT_MAX])
+    except OSError:
+        return
+
+
+def receive(sock: socket.socket) -> dict[str, Any]:
+    """The child's next message; its exception is raised here, with its own class."""
+    data = sock.recv(REPORT_MAX)
+    if not data:
+        raise ShimError("the monitor ended unexpectedly")
+    message: dict[str, Any] = json.loads(data)
+    if "error" in message:
+        raise rebuild(message)
+    return message
+
+
+def rebuild(message: dict[str, Any]) -> ShimError:
+    """An exception like the one reported; its text is complete already."""
+    found = getattr(errors, str(message.get("class")), ShimError)
+    kind = found if isinstance(found, type) and issubclass(found, ShimError) else ShimError
+    error = kind.__new__(kind)
+    Exception.__init__(error, str(message["error"]))
+    for note in message.get("notes") or ():
+        error.add_note(note)
+    return error
+
+
+def resume(store: Store, id: str) -> None:
+    """Have a monitor for a container that exists; returns when its control socket listens."""
+    root = store.root
+
+    def body(sock: socket.socket) -> None:
+        detach_stdio()
+        resumed(Store(root), id, sock)
+
+    with fork(body) as sock:
+        receive(sock)
+
+
+def resumed(store: Store, id: str, sock: socket.socket) -> None:
+    """In the child: become the container's monitor, unless there is one by now."""
+    directory = store.container(id)
+    loop = Loop()
+    with directory.lock():
+        # Under the container's lock: whoever has it sees a monitor that listens, or none.
+        if not take_lock(directory):
+            sock.send(b"{}")
+            return
+        state = directory.read_state()
+        container = Container(directory, state)
+        try:
+            init = container.open_init()
+        except NotRunningError:
+            record_lost(container)
+            raise
+        monitor = Monitor(directory, state, loop, init, open_cgroup(container), parent=False)
+        monitor.open()
+    sock.send(b"{}")
+    sock.close()
+    monitor.resume(state, Past(directory.journal()))
+    drive(monitor)
+
+
+def take_lock(directory: ContainerDir) -> bool:
+    """Be the only monitor of the container for the life of this process."""
+    fd = directory.open(LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return False
+    return True
+
+
+def record_lost(container: Container) -> None:
+    """The process ended while nobody watched: its exit code is not known, which is not 0 (SP-12)."""
+    if container.state.get("exit") is not None or container.state["status"] == status.STOPPED:
+        return
+    now = time_ns()
+    lost = {"exitCode": None, "signal": None, "at": rfc3339(now), "reason": "Unknown"}
+    container.dir.update(status="stopped", phase="stopped", deadline=None, exit=lost)
+    text = f"Container {container.id} exited, exit code unknown"
+    container.dir.append(event(WARNING, "Exited", text, container.id, now))
+
+
+def drive(monitor: Monitor) -> None:
+    """The rest of the monitor's life."""
+    gc.collect()
+    gc.freeze()
+    monitor.finish_if_idle()
+    monitor.loop.run()
+    monitor.end()

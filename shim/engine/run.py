@@ -1,0 +1,298 @@
+"""`run`: create and start below a resident monitor, in the foreground or detached.
+
+The monitor is the container's parent. In the foreground the container's output reaches the caller
+through pipes that the monitor writes (and logs); stdin is the caller's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+
+from shim.bundle.lifecycle import Lifecycle
+from shim.bundle.load import load
+from shim.engine import launch, terminal
+from shim.engine.create import Request, create_container
+from shim.engine.delete import remove
+from shim.engine.execute import FORWARDED
+from shim.engine.kill import open_cgroup
+from shim.engine.logs import Stream
+from shim.engine.loop import Loop
+from shim.engine.monitor import Monitor
+from shim.engine.start import release
+from shim.errors import NotFoundError, ShimError, UnsupportedError
+from shim.kernel.api import KERNEL
+from shim.model.container import Container
+from shim.model.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shim.bundle.load import Bundle
+    from shim.engine.child import Child
+
+MESSAGE_MAX = 64 << 10
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+LOG = "log"
+
+
+class Pipes:
+    """stdout and stderr twice: container to monitor, and, when attached, monitor to caller."""
+
+    __slots__ = ("from_container", "to_caller")
+
+    def __init__(self) -> None:
+        self.from_container: list[tuple[int, int]] = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+        self.to_caller: list[tuple[int, int]] = []
+
+    def attach(self) -> None:
+        """Make the second pair."""
+        self.to_caller = [os.pipe2(os.O_CLOEXEC) for _ in range(2)]
+
+    def all(self) -> list[int]:
+        """Every descriptor, for the fork."""
+        return [fd for pair in (*self.from_container, *self.to_caller) for fd in pair]
+
+
+def run(store: Store, id: str, bundle_dir: str, **flags: Any) -> int:
+    """The verb: the container's exit status, or 0 once it runs when detached."""
+    if flags.get("restart") not in (None, "Never"):
+        raise UnsupportedError("--restart", "", "restart policies are not supported by this version")
+    bundle = load(bundle_dir, flags["lifecycle_file"])
+    if bundle.lifecycle is None:
+        bundle.lifecycle = Lifecycle.default(bundle.spec)
+    detach = bool(flags["detach"])
+    tty = bundle.spec.process is not None and bundle.spec.process.terminal
+    request = Request(
+        console_socket=flags["console_socket"],
+        pid_file=flags["pid_file"] and os.path.abspath(flags["pid_file"]),
+        no_pivot=flags["no_pivot"],
+        no_new_keyring=flags["no_new_keyring"],
+        preserve_fds=flags["preserve_fds"],
+        standalone=True,
+        remove_on_exit=bool(flags["rm"]),
+    )
+    console: tuple[socket.socket, socket.socket] | None = None
+    if tty and not detach and not request.console_socket:
+        console = socket.socketpair()
+        request.console_fd = console[1].fileno()
+    pipes = None if tty else Pipes()
+    if pipes is not None and not detach:
+        pipes.attach()
+    return _supervise(store, id, bundle, request, detach, pipes, console)
+
+
+def _supervise(
+    store: Store,
+    id: str,
+    bundle: Bundle,
+    request: Request,
+    detach: bool,
+    pipes: Pipes | None,
+    console: tuple[socket.socket, socket.socket] | None,
+) -> int:
+    keep = pipes.all() if pipes is not None else []
+    keep += range(3, 3 + request.preserve_fds)
+    if console is not None:
+        keep.append(console[1].fileno())
+    root = store.root
+    signals = None if detach else KERNEL.signalfd(FORWARDED)
+
+    def body(sock: socket.socket) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        monitored(Store(root), id, bundle, request, detach, pipes, sock)
+
+    sock = launch.fork(body, keep)
+    if pipes is not None:
+        for pair in pipes.from_container:
+            os.close(pair[0])
+            os.close(pair[1])
+        for pair in pipes.to_caller:
+            os.close(pair[1])
+    if console is not None:
+        console[1].close()
+    with sock:
+        launch.receive(sock)
+        if signals is None:
+            return 0
+        if console is not None:
+            return _foreground_tty(sock, console[0], signals)
+        readers = [] if pipes is None else [pair[0] for pair in pipes.to_caller]
+        return _foreground(sock, readers, signals)
+
+
+# ---- in the monitor's process
+
+
+def monitored(
+    store: Store,
+    id: str,
+    bundle: Bundle,
+    request: Request,
+    detach: bool,
+    pipes: Pipes | None,
+    sock: socket.socket,
+) -> None:
+    """Create, take charge, start, report, and stay for the container's life."""
+    if detach or pipes is None:
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        stdin = null if detach else 0
+    else:
+        stdin = 0
+    if pipes is not None:
+        request.stdio = (stdin, pipes.from_container[0][1], pipes.from_container[1][1])
+    directory, made, cgroup = create_container(store, id, bundle, request)
+    try:
+        monitor = _take_charge(store, id, bundle, request, pipes, made)
+        with directory.lock():
+            release(directory)
+    except BaseException as error:
+        _undo(store, id, made, error)
+        raise
+    launch.detach_stdio()
+    os.closerange(3, 3 + request.preserve_fds)
+    sock.send(json.dumps({"pid": made.pid}).encode())
+    if detach:
+        sock.close()
+    else:
+        monitor.control.adopt(sock)
+    monitor.started()
+    launch.drive(monitor)
+    cgroup.close()
+
+
+def _take_charge(
+    store: Store, id: str, bundle: Bundle, request: Request, pipes: Pipes | None, made: Child
+) -> Monitor:
+    directory = store.container(id)
+    launch.take_lock(directory)
+    loop = Loop()
+    state = directory.read_state()
+    container = Container(directory, state)
+    monitor = Monitor(directory, state, loop, made.pidfd, open_cgroup(container), parent=True)
+    monitor.open()
+    if pipes is not None:
+        log = directory.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        sinks = [pair[1] for pair in pipes.to_caller] or [-1, -1]
+        for pair in pipes.to_caller:
+            os.close(pair[0])
+        for name, pair, sink in zip(("stdout", "stderr"), pipes.from_container, sinks, strict=True):
+            os.close(pair[1])
+            monitor.streams.append(Stream(loop, name, pair[0], log, sink, monitor.finish_if_idle))
+    if request.remove_on_exit:
+        monitor.remove = lambda: _remove(store, id)
+    return monitor
+
+
+def _remove(store: Store, id: str) -> None:
+    try:
+        directory = store.container(id)
+        with directory.lock():
+            remove(Container(directory))
+    except NotFoundError:
+        return
+
+
+def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
+    """The user's command cannot be executed: nothing stays behind."""
+    try:
+        signal.pidfd_send_signal(made.pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    try:
+        os.waitid(os.P_PIDFD, made.pidfd, os.WEXITED)
+    except ChildProcessError:
+        pass
+    try:
+        _remove(store, id)
+    except ShimError as failure:
+        error.add_note(str(failure))
+
+
+# ---- in the caller's process
+
+
+def _foreground(sock: socket.socket, readers: list[int], signals: int) -> int:
+    """Copy output, pass signals on, until the container has ended and all its output has been seen."""
+    targets = dict(zip(readers, (1, 2), strict=False))
+    poll = select.poll()
+    for fd in (*targets, sock.fileno(), signals):
+        poll.register(fd, select.POLLIN)
+    status: int | None = None
+    interrupts = 0
+    while status is None or targets:
+        for fd, _ in poll.poll():
+            if fd in targets:
+                if not _copy(fd, targets[fd]):
+                    poll.unregister(fd)
+                    os.close(fd)
+                    del targets[fd]
+            elif fd == signals:
+                interrupts += _forward(sock, signals, interrupts)
+            else:
+                status = _news(sock, status)
+                if status is not None:
+                    poll.unregister(fd)
+    return status
+
+
+def _copy(source: int, target: int) -> bool:
+    data = os.read(source, 64 << 10)
+    if not data:
+        return False
+    try:
+        while data:
+            data = data[os.write(target, data) :]
+    except BrokenPipeError:
+        return False  # the caller's reader has gone; the log still has it all
+    return True
+
+
+def _forward(sock: socket.socket, signals: int, interrupts: int) -> int:
+    """SIGTERM and SIGINT are a graceful stop, the second SIGINT an immediate one; the rest goes to the
+    container as it is (CONTRACT.md, `run`)."""
+    number = int.from_bytes(os.read(signals, 128)[:4], "little")
+    if number in STOPPING:
+        now = number == signal.SIGINT and interrupts > 0
+        request = {"op": "stop", "grace": None, "trigger": "api", "reason": None, "now": now}
+    else:
+        request = {"op": "signal", "number": number}
+    try:
+        sock.send(json.dumps(request).encode())
+    except OSError:
+        return 0
+    return int(number == signal.SIGINT)
+
+
+def _news(sock: socket.socket, status: int | None) -> int | None:
+    data = sock.recv(MESSAGE_MAX)
+    if not data:
+        raise ShimError("the monitor ended before the container had stopped")
+    message = json.loads(data)
+    if not message.get("finished"):
+        return status
+    end = message["exit"]
+    if end["signal"]:
+        return 128 + int(end["signal"])
+    return 125 if end["exitCode"] is None else int(end["exitCode"])
+
+
+def _foreground_tty(sock: socket.socket, console: socket.socket, signals: int) -> int:
+    """The caller's terminal becomes the container's."""
+    with console:
+        master = terminal.receive_master(console.fileno())
+    sock.send(b'{"op":"wait"}')
+    terminal.relay(master, sock.fileno(), {signals: lambda: _ignore(_forward(sock, signals, 0))})
+    os.close(master)
+    status: int | None = None
+    while status is None:
+        status = _news(sock, status)
+    return status
+
+
+def _ignore(_count: int) -> None:
+    """A terminal's Ctrl-C is a byte for the container, so none is counted here."""
