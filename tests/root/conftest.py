@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.attack import build
 from support.runtime import Runtime, busybox_root, runtime
 
 
@@ -21,3 +22,9 @@ def rt(busybox: Path) -> Iterator[Runtime]:
     fails the test."""
     with runtime(busybox) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of attack/attacker.c."""
+    return build("attacker", tmp_path_factory.mktemp("attacker"))

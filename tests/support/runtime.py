@@ -1,4 +1,4 @@
-"""Containers for the root tests: bundles, verbs with time limits, and a check for what is left behind.
+"""Containers for the root tests: bundles, verbs with time limits, and a check for leftovers.
 
 A container inherits the stdout of the verb that made it, so nothing here reads a pipe until end of
 file: output goes through files. SHIM_COMMAND (set by scripts/test) is the installed command;
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -180,6 +181,10 @@ class Runtime:
         result = self.exec(id, *argv, **how)
         assert result.code == 0, result
         return result.out
+
+    def ended(self, pidfd: int, timeout: float = 5) -> bool:
+        """Whether the process has ended, waiting up to `timeout` seconds for it."""
+        return bool(select.select([pidfd], [], [], timeout)[0])
 
     # -- what is left ------------------------------------------------------------------------------
 
