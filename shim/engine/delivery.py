@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 
 from shim.engine import loop as ev
 from shim.engine.output import Output
 from shim.engine.stop import FAILED, INTERRUPTED, SUCCEEDED, TIMED_OUT
 from shim.errors import CannotInvokeError, CommandNotFoundError, ShimError, strerror
+from shim.kernel import proc
 from shim.kernel.cgroup import read_events
 from shim.model import plan
 from shim.model.event import rfc3339
@@ -198,6 +200,11 @@ class Delivery:
         if self.done:
             return
         code = os.waitstatus_to_exitcode(status)
+        if code == -signal.SIGKILL and proc.is_exiting(self.monitor.pid):
+            # the end of init took the hook with it: no fault of the hook (SECURITY.md HK-12)
+            self.signal = signal.SIGKILL
+            self.cut(INTERRUPTED, "the container exited")
+            return
         if code < 0:
             self.signal, self.exit_code = -code, None
             self.error = self.error or f"ended by signal {-code}"

@@ -91,6 +91,8 @@ class Machine:
         if hook != self.hook:
             return []
         self.hook = None
+        if outcome == INTERRUPTED:
+            return []  # the container is ending by itself; `exited` comes next (SECURITY.md HK-12)
         if hook == POST_START:
             if outcome == SUCCEEDED:
                 text = f"PostStart hook of container {self.name} succeeded"
@@ -104,19 +106,17 @@ class Machine:
             event = (EMIT, WARNING, "PreStopHookTimeout", message)
         else:
             event = (EMIT, WARNING, "FailedPreStopHook", message)
-        # The signal goes out first: announcing takes a disk write.
-        return [*self._signal(), event]
+        return self._signal(event)
 
     def timer(self, now: float) -> list[Action]:
         """The time is `now`; acts only when the deadline has passed."""
         if self.deadline is None or now < self.deadline or self.killed or self.phase == "stopped":
             return []
-        actions: list[Action] = []
         if self.hook == PRE_STOP:
             self.hook = None
-            text = f"PreStop hook of container {self.name} was cut off at the end of the grace period"
-            actions = [(CANCEL, PRE_STOP, TIMED_OUT), *self._signal()]
-            return [*actions, *self._kill(), (EMIT, WARNING, "PreStopHookTimeout", text)]
+            text = f"PreStop hook of container {self.name} was cut off by the grace period"
+            signalled = self._signal((EMIT, WARNING, "PreStopHookTimeout", text))
+            return [(CANCEL, PRE_STOP, TIMED_OUT), *signalled[:2], *self._kill(signalled[2:])]
         return self._kill()
 
     def exited(self, message: str, failed: bool) -> list[Action]:
@@ -127,15 +127,15 @@ class Machine:
         if self.hook is not None:
             actions.append((CANCEL, self.hook, INTERRUPTED))
             self.hook = None
+        kind = WARNING if failed and self.deadline is None else NORMAL
         self.deadline = None
-        kind = WARNING if failed else NORMAL
         return [*actions, (TIMER,), *self._enter("stopped"), (EMIT, kind, "Exited", message)]
 
     def resume(
         self, now: float, phase: str, deadline: float | None, trigger: str, signalled: bool
     ) -> list[Action]:
-        """Take over from a monitor that ended in `phase`: an unfinished hook is delivered again, with
-        the grace that remains (at least once: SECURITY.md ST-13, SP-11)."""
+        """Take over from a monitor that ended in `phase`: an unfinished hook is delivered again,
+        with the grace that remains (at least once: SECURITY.md ST-13, SP-11)."""
         self.phase, self.deadline, self.trigger = phase, deadline, trigger
         if phase == "starting" and deadline is None:
             self.hook = POST_START if self.post_start else None
@@ -152,11 +152,12 @@ class Machine:
         self.phase = phase
         return [(PHASE, phase)]
 
-    def _signal(self) -> list[Action]:
+    def _signal(self, *before: Action) -> list[Action]:
+        """The act comes first, then what is written down about it: that takes a disk write."""
         text = f"Sent {self.signal_name} to container {self.name}"
-        return [(SIGNAL,), *self._enter("stopping"), (EMIT, NORMAL, "StopSignalSent", text)]
+        return [(SIGNAL,), *self._enter("stopping"), *before, (EMIT, NORMAL, "StopSignalSent", text)]
 
-    def _kill(self) -> list[Action]:
+    def _kill(self, before: list[Action] | None = None) -> list[Action]:
         self.killed = True
         text = f"Container {self.name} did not stop within its grace period and was killed"
-        return [(KILL,), (EMIT, WARNING, "KilledAfterGracePeriod", text)]
+        return [(KILL,), *(before or []), (EMIT, WARNING, "KilledAfterGracePeriod", text)]
