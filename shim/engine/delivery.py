@@ -98,7 +98,9 @@ class Delivery:
         monitor = self.monitor
         self.leaf = monitor.cgroup.child(f"hook-{self.number}-{int(self.migrate)}")
         write = self.output.open()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        ours, theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+        )
         self.status = ours
         try:
             theirs.setblocking(True)  # the executor's end waits for nothing but must not see EAGAIN
@@ -133,7 +135,7 @@ class Delivery:
     # ---- what the executor says
 
     def _on_status(self, _events: int) -> None:
-        assert self.status is not None  # noqa: S101 - watched only while it is open
+        assert self.status is not None
         while True:
             try:
                 data = self.status.recv(plan.MSG.size)
@@ -341,7 +343,11 @@ def failure_message(delivery: Delivery, container: str) -> str:
         code = delivery.exit_code
         if code is None and delivery.signal is not None:
             code = 128 + delivery.signal
-        error = f"command '{command}' exited with {code}: " if code is not None else delivery.error or ""
+        error = (
+            f"command '{command}' exited with {code}: "
+            if code is not None
+            else delivery.error or ""
+        )
         if code == 126 and delivery.error:
             output = delivery.error
     return (
@@ -360,5 +366,7 @@ def quote(text: str) -> str:
             out.append(char)
         else:
             simple = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
-            out.append(simple or (f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"))
+            out.append(
+                simple or (f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}")
+            )
     return '"' + "".join(out) + '"'

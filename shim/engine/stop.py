@@ -155,7 +155,12 @@ class Machine:
     def _signal(self, *before: Action) -> list[Action]:
         """The act comes first, then what is written down about it: that takes a disk write."""
         text = f"Sent {self.signal_name} to container {self.name}"
-        return [(SIGNAL,), *self._enter("stopping"), *before, (EMIT, NORMAL, "StopSignalSent", text)]
+        return [
+            (SIGNAL,),
+            *self._enter("stopping"),
+            *before,
+            (EMIT, NORMAL, "StopSignalSent", text),
+        ]
 
     def _kill(self, before: list[Action] | None = None) -> list[Action]:
         self.killed = True

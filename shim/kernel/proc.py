@@ -72,6 +72,16 @@ def is_zombie(pid: int) -> bool:
     return not fields or (fields[0] in (b"Z", b"X") and int(fields[17]) <= 1)
 
 
+def is_exiting(pid: int) -> bool:
+    """True when the process has begun to exit, has ended, or does not exist.
+
+    The init of a pid namespace kills all others in it and waits for them before it ends, so they are
+    seen to end first. PF_EXITING (linux/sched.h) in field 9 tells.
+    """
+    fields = _stat(pid)
+    return not fields or bool(int(fields[6]) & 0x4)
+
+
 def pidfs_ino(pidfd: int) -> int | None:
     """The inode number of a pidfd when it identifies the process, None on kernels before 6.9.
 
