@@ -33,6 +33,10 @@ from shim.bundle.mounts import UnsupportedOptionError, parse_options
 from shim.bundle.process import read_process
 from shim.bundle.resources import read_resources
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.bundle.mounts import MountOptions
+
 __all__ = [
     "RLIM_INFINITY", "BlockIO", "Caps", "Cpu", "Device", "DeviceRule", "IDMap", "Linux", "Memory",
     "Mount", "Namespace", "Process", "Resources", "Rlimit", "Root", "Spec", "parse",
@@ -156,6 +160,14 @@ def _option(item: Value) -> str:
     return item.text()
 
 
+def _no_loss(value: Value | None, parsed: MountOptions) -> None:
+    """A remount changes attributes of one mount; what it cannot change is not ignored."""
+    lost = [*parsed.data, *(name for name in parsed.sb_flags if name != "ro")]
+    if value is not None and (lost or parsed.rec_set or parsed.rec_clr):
+        what = f"option {lost[0][:64]!r}" if lost else "a recursive option"
+        value.unsupported(f"{what} is not supported with remount")
+
+
 def _mount(item: Value) -> Mount:
     fields = item.record(_MOUNT)
     fields.refuse("uidMappings", "gidMappings")
@@ -168,6 +180,8 @@ def _mount(item: Value) -> Mount:
     if not kind and not parsed.remount and not parsed.propagation:
         item.fail("type is required unless the options say bind")
     source = fields.text("source")
+    if parsed.remount:
+        _no_loss(fields.get("options"), parsed)
     if kind == "bind":
         if not source and not parsed.remount:
             item.fail("a bind mount needs a source")

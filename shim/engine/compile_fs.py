@@ -1,4 +1,5 @@
-"""The ops that build the container's file systems: mounts, devices, masks (config.md, config-linux.md)."""
+"""The ops that build the container's file systems: mounts, devices, masks (config.md,
+config-linux.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from shim.bundle.spec import Mount, Spec
 
 PSEUDO = frozenset(("proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts", "tmpfs"))
-"""File systems whose super block is shared or made here: "ro" is the mount's, never the super block's."""
+"""File systems whose super block is shared or made here: "ro" is the mount's, never the super
+block's."""
 
 DEFAULT_DEVICES = (
     ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
@@ -53,7 +55,9 @@ def _mount_op(spec: Spec, i: int, mount: Mount) -> Op:
     options = parse_options(mount.options)
     if options.remount:
         num = [options.attr_set, options.attr_clr, options.propagation]
-        return Op("REMOUNT", f"remount {mount.destination}", where, num=num, str=[mount.destination])
+        return Op(
+            "REMOUNT", f"remount {mount.destination}", where, num=num, str=[mount.destination]
+        )
     if is_bind(mount, options):
         text = f"bind {mount.source} on {mount.destination}"
         return _bind_op(spec, mount, options, where, f"bind:{i}", text)
@@ -66,9 +70,7 @@ def _mount_op(spec: Spec, i: int, mount: Mount) -> Op:
     return _fs_op(spec, mount, options, where)
 
 
-def _bind_op(
-    spec: Spec, mount: Mount, options: MountOptions, where: str, fd: str, text: str
-) -> Op:
+def _bind_op(spec: Spec, mount: Mount, options: MountOptions, where: str, fd: str, text: str) -> Op:
     recursive = bool(options.rec_set or options.rec_clr)
     # Mounts made below travel back to the host only when both ends ask for it (Bidirectional).
     peer = options.propagation & MS_SHARED and "shared" in (spec.linux.rootfs_propagation or "")
@@ -87,9 +89,13 @@ def _bind_op(
 def _overlay_op(mount: Mount, options: MountOptions, where: str, i: int) -> Op:
     lower = [o[9:] for o in options.data if o.startswith("lowerdir=")]
     if len(lower) != 1 or not lower[0].startswith("/"):
-        raise InputError("config.json", f"{where}/options", "ephemeral overlay needs one absolute lowerdir")
+        raise InputError(
+            "config.json", f"{where}/options", "ephemeral overlay needs one absolute lowerdir"
+        )
     if mount.destination == "/" and i != 0:
-        raise InputError("config.json", f"{where}/destination", "an overlay on / must be the first mount")
+        raise InputError(
+            "config.json", f"{where}/destination", "an overlay on / must be the first mount"
+        )
     rest = [o for o in options.data if o != "ephemeral" and not o.startswith("lowerdir=")]
     text = f"overlay over {lower[0]} on {mount.destination}, writes on a tmpfs"
     return Op(
@@ -116,7 +122,8 @@ def _fs_op(spec: Spec, mount: Mount, options: MountOptions, where: str) -> Op:
         f"mount {kind} on {mount.destination}" + _shown(mount.options),
         where,
         flags=flags,
-        num=[options.attr_set, options.propagation],
+        # One mount, so its recursive attributes are its own.
+        num=[options.attr_set & ~options.rec_clr | options.rec_set, options.propagation],
         str=[mount.destination, kind, mount.source or kind],
         list=data,
     )
@@ -127,9 +134,11 @@ def _shown(options: list[str]) -> str:
 
 
 def device_ops(spec: Spec) -> list[Op]:
-    """Device nodes and links in /dev, unless the user brought a /dev of their own (a bind), as runc does."""
+    """Device nodes and links in /dev, unless the user brought a /dev of their own (a bind), as
+    runc does."""
     own_dev = any(
-        m.destination.rstrip("/") == "/dev" and is_bind(m, parse_options(m.options)) for m in spec.mounts
+        m.destination.rstrip("/") == "/dev" and is_bind(m, parse_options(m.options))
+        for m in spec.mounts
     )
     if own_dev:
         return []
@@ -142,7 +151,9 @@ def device_ops(spec: Spec) -> list[Op]:
     for i, d in enumerate(spec.linux.devices):
         mode = _KINDS[d.type] | (0o666 if d.file_mode is None else d.file_mode & 0o7777)
         ops.append(
-            _mknod(d.path, mode, d.major, d.minor, d.uid or 0, d.gid or 0, bind, f"/linux/devices/{i}")
+            _mknod(
+                d.path, mode, d.major, d.minor, d.uid or 0, d.gid or 0, bind, f"/linux/devices/{i}"
+            )
         )
     for target, path in DEV_LINKS:
         ops.append(Op("SYMLINK", f"{path} -> {target}", str=[target, path]))
