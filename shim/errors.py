@@ -13,8 +13,8 @@
     └── CallerTimeoutError   124    the caller's own time ran out
 
 A message is the *cause* only ("container does not exist"); cli.main puts `cannot VERB "NAME": ` in
-front. run, exec and wait report ShimError as 125 (CONTRACT.md, "Exit status"); the two command errors
-and the timeout keep their own status everywhere.
+front. run, exec and wait report ShimError as 125 (CONTRACT.md, "Exit status"); the two command
+errors and the timeout keep their own status everywhere.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class UsageError(ShimError):
 class InputError(ShimError):
     """A file or flag the user gave is wrong.
 
-    `file` names the file ("config.json"), `pointer` the field as an RFC 6901 JSON pointer, "" when the
-    document as a whole is meant.
+    `file` names the file ("config.json"), `pointer` the field as an RFC 6901 JSON pointer, "" when
+    the document as a whole is meant.
     """
 
     def __init__(self, file: str, pointer: str, cause: str) -> None:
@@ -50,7 +50,8 @@ class InputError(ShimError):
 
 
 class UnsupportedError(InputError):
-    """A valid field that shim does not honour; silence would be a lie (issue rule: refuse by name)."""
+    """A valid field that shim does not honour; silence would be a lie (issue rule: refuse by
+    name)."""
 
 
 class StateError(ShimError):

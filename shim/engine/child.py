@@ -1,8 +1,9 @@
-"""Drive one run of shim-executor: hand over a plan, answer its sync points, turn its reports into facts.
+"""Drive one run of shim-executor: hand over a plan, answer its sync points, turn its reports into
+facts.
 
-The caller owns every descriptor it passes in. The executor's first process (the joiner) is always our
-child and is reaped here; the process it leaves behind is our child too, because it was cloned with
-CLONE_PARENT (csrc/ns.c, op_fork).
+The caller owns every descriptor it passes in. The executor's first process (the joiner) is always
+our child and is reaped here; the process it leaves behind is our child too, because it was cloned
+with CLONE_PARENT (csrc/ns.c, op_fork).
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ KILLED_AT_BIRTH = "executor killed before it reported anything"
 
 
 class Child:
-    """One executor run. `pid` and `pidfd` are the process that will run the user's command, once known."""
+    """One executor run. `pid` and `pidfd` are the process that will run the user's command, once
+    known."""
 
     __slots__ = ("_ops", "_sock", "joiner", "joiner_pid", "pid", "pidfd", "root")
 
-    def __init__(self, ops: Sequence[Op], sock: socket.socket, joiner_pid: int, joiner: int) -> None:
+    def __init__(
+        self, ops: Sequence[Op], sock: socket.socket, joiner_pid: int, joiner: int
+    ) -> None:
         self._ops, self._sock = ops, sock
         self.joiner_pid, self.joiner = joiner_pid, joiner
         self.pid, self.pidfd = 0, -1
         self.root: tuple[int, int, int] | None = None
 
     def drive(self, on_sync: Callable[[int], None] | None = None) -> None:
-        """Until READY or until execve has succeeded (end of file). Raises what the plan's failure means."""
+        """Until READY or until execve has succeeded (end of file). Raises what the plan's failure
+        means."""
         while (message := self._receive()) is not None:
             kind, step, err, detail, *values = message
             if kind == plan.MSG_ERROR:
@@ -64,8 +69,8 @@ class Child:
         return plan.MSG.unpack(data)
 
     def _adopt(self, pid: int) -> None:
-        """Believe the pid only if it is a child of ours: the channel is shared with a process that the
-        container may trace (SECURITY.md EX-26)."""
+        """Believe the pid only if it is a child of ours: the channel is shared with a process that
+        the container may trace (SECURITY.md EX-26)."""
         pidfd = os.pidfd_open(pid)
         try:
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -147,8 +152,9 @@ def run(
     preserve: int = 0,
     on_sync: Callable[[Child, int], None] | None = None,
 ) -> Child:
-    """start + drive. A child that dies at birth is tried once more through cgroup.procs: a cgroup (or
-    the caller's own) that ever had cgroup.kill written kills CLONE_INTO_CGROUP children (CG-01)."""
+    """start + drive. A child that dies at birth is tried once more through cgroup.procs: a cgroup
+    (or the caller's own) that ever had cgroup.kill written kills CLONE_INTO_CGROUP children
+    (CG-01)."""
     for migrate in (False, True):
         child = start(
             ops, fds, blob=blob, cgroup=cgroup, migrate=migrate, stdio=stdio, preserve=preserve

@@ -23,7 +23,8 @@ ANSWER_SECONDS = 10.0
 
 
 class StopWatch:
-    """News of a stop. `deadline` is in CLOCK_BOOTTIME seconds, None when nothing is to be killed."""
+    """News of a stop. `deadline` is in CLOCK_BOOTTIME seconds, None when nothing is to be
+    killed."""
 
     __slots__ = ("_sock", "deadline", "exit", "finished", "phase")
 
@@ -72,7 +73,13 @@ class StopWatch:
 
 
 def stop(
-    store: Store, id: str, *, grace: float | None, reason: str | None, now: bool, trigger: str = "api"
+    store: Store,
+    id: str,
+    *,
+    grace: float | None,
+    reason: str | None,
+    now: bool,
+    trigger: str = "api",
 ) -> StopWatch:
     """Ask for a stop. A container that has stopped already is fine: the watch is finished."""
     container = Container.load(store, id)
@@ -145,7 +152,8 @@ def connect(directory: ContainerDir) -> socket.socket | None:
 
 
 def wait(store: Store, id: str) -> int:
-    """A descriptor that becomes readable when the container has stopped and that is written down."""
+    """A descriptor that becomes readable when the container has stopped and that is written
+    down."""
     container = Container.load(store, id)
     if container.status() != status.STOPPED:
         sock = connect(container.dir)

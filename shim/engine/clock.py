@@ -1,5 +1,5 @@
-"""The only seam to time (SECURITY.md ST-15): durations are CLOCK_MONOTONIC, what is written down for
-another process is CLOCK_BOOTTIME with the boot id, and the wall clock is for people."""
+"""The only seam to time (SECURITY.md ST-15): durations are CLOCK_MONOTONIC, what is written down
+for another process is CLOCK_BOOTTIME with the boot id, and the wall clock is for people."""
 
 from __future__ import annotations
 

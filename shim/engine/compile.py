@@ -98,8 +98,8 @@ def exec_plan(
 ) -> list[Op]:
     """The child ops of a process that joins a running container: `exec`, hooks, probes.
 
-    `namespaces` is the CLONE_NEW* mask to join, `root` the identity recorded at create. Everything is
-    given up before the fork that makes the process visible inside (SECURITY.md EX-03).
+    `namespaces` is the CLONE_NEW* mask to join, `root` the identity recorded at create. Everything
+    is given up before the fork that makes the process visible inside (SECURITY.md EX-03).
     """
     ops = limit_ops(process)
     ops.append(Op("JOIN_PIDFD", "join the container's namespaces", fd="init", num=[namespaces]))
@@ -130,32 +130,55 @@ def _is_new(spec: Spec, kind: str) -> bool:
 
 
 def namespace_ops(spec: Spec) -> list[Op]:
-    """Join what is given by path while still the host's root, then the user namespace, then make the
-    rest, so that new namespaces belong to the container's user namespace (user_namespaces(7))."""
+    """Join what is given by path while still the host's root, then the user namespace, then make
+    the rest, so that new namespaces belong to the container's user namespace
+    (user_namespaces(7))."""
     ops: list[Op] = []
     named = list(enumerate(spec.linux.namespaces))
     for i, n in [item for item in named if item[1].path is not None and item[1].type != "user"]:
         where = f"/linux/namespaces/{i}/path"
         ops.append(
-            Op("JOIN_NS", f"join {n.type} namespace {n.path}", where, fd=f"ns:{n.type}", num=[CLONE[n.type]])
+            Op(
+                "JOIN_NS",
+                f"join {n.type} namespace {n.path}",
+                where,
+                fd=f"ns:{n.type}",
+                num=[CLONE[n.type]],
+            )
         )
     for i, n in named:
         if n.type == "user" and n.path is not None:
             where = f"/linux/namespaces/{i}/path"
-            ops.append(Op("JOIN_NS", f"join user namespace {n.path}", where, fd="ns:user", num=[CLONE["user"]]))
+            ops.append(
+                Op(
+                    "JOIN_NS",
+                    f"join user namespace {n.path}",
+                    where,
+                    fd="ns:user",
+                    num=[CLONE["user"]],
+                )
+            )
             ops.append(Op("ROOT_IDS", "become root of the user namespace", where))
         elif n.type == "user":
             where = f"/linux/namespaces/{i}"
             ops.append(Op("UNSHARE", "new user namespace", where, num=[CLONE["user"]]))
-            ops.append(Op("SYNC", "sync 1: the parent writes the id maps", where, num=[SYNC_ID_MAPS]))
+            ops.append(
+                Op("SYNC", "sync 1: the parent writes the id maps", where, num=[SYNC_ID_MAPS])
+            )
             ops.append(Op("ROOT_IDS", "become root of the user namespace", where))
     fresh = [n.type for _, n in named if n.path is None and n.type != "user"]
     if fresh:
         mask = sum(CLONE[kind] for kind in fresh)
-        ops.append(Op("UNSHARE", f"new namespaces: {' '.join(fresh)}", "/linux/namespaces", num=[mask]))
+        ops.append(
+            Op("UNSHARE", f"new namespaces: {' '.join(fresh)}", "/linux/namespaces", num=[mask])
+        )
     if spec.linux.time_offsets:
-        text = "".join(f"{clock} {s} {ns}\n" for clock, (s, ns) in sorted(spec.linux.time_offsets.items()))
-        ops.append(Op("TIME_OFFSETS", f"time offsets {text.strip()!r}", "/linux/timeOffsets", str=[text]))
+        text = "".join(
+            f"{clock} {s} {ns}\n" for clock, (s, ns) in sorted(spec.linux.time_offsets.items())
+        )
+        ops.append(
+            Op("TIME_OFFSETS", f"time offsets {text.strip()!r}", "/linux/timeOffsets", str=[text])
+        )
     return ops
 
 
@@ -173,7 +196,8 @@ def root_ops(spec: Spec, rootfs: str | None) -> list[Op]:
 
 
 def pivot_ops(spec: Spec, options: Options) -> list[Op]:
-    """pivot_root, the root's own attributes, and its identity for later joins (SECURITY.md EX-05)."""
+    """pivot_root, the root's own attributes, and its identity for later joins (SECURITY.md
+    EX-05)."""
     ops = [
         Op(
             "PIVOT_ROOT",
@@ -198,7 +222,9 @@ def name_ops(spec: Spec) -> list[Op]:
     if spec.hostname:
         ops.append(Op("HOSTNAME", f"hostname {spec.hostname}", "/hostname", str=[spec.hostname]))
     if spec.domainname:
-        ops.append(Op("DOMAINNAME", f"domainname {spec.domainname}", "/domainname", str=[spec.domainname]))
+        ops.append(
+            Op("DOMAINNAME", f"domainname {spec.domainname}", "/domainname", str=[spec.domainname])
+        )
     for key, value in spec.linux.sysctl.items():
         where = "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
         ops.append(Op("SYSCTL", f"{key} = {value}", where, str=[sysctl_path(key), value]))
@@ -221,4 +247,6 @@ def console_op(process: Process, flags: int) -> Op:
 
 def exec_op(process: Process) -> Op:
     """execve of the user's process. The text keeps the arguments out: they may hold secrets."""
-    return Op("EXEC", f"execute {process.args[0]}", "/process/args", list=process.args, list2=process.env)
+    return Op(
+        "EXEC", f"execute {process.args[0]}", "/process/args", list=process.args, list2=process.env
+    )

@@ -29,7 +29,8 @@ def limit_ops(process: Process) -> list[Op]:
 
 
 def credential_ops(process: Process, chdir_flags: int, joined: bool = False) -> list[Op]:
-    """Working directory, umask, groups, ids, capabilities, no_new_privs (SECURITY.md section 9 rule 3).
+    """Working directory, umask, groups, ids, capabilities, no_new_privs (SECURITY.md section 9
+    rule 3).
 
     A joined process keeps only those inheritable capabilities that its ambient ones need, so that a
     setuid-free program with file capabilities gains nothing (SECURITY.md CV-09).

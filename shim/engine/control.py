@@ -1,9 +1,9 @@
 """The monitor's control socket: ROOT/ID/monitor.sock, SOCK_SEQPACKET, one JSON object a message.
 
-Requests: {"op": "stop", "grace": S|null, "trigger": T, "reason": T|null, "now": bool},
-{"op": "signal", "number": N}, {"op": "watch"}, {"op": "wait"}. Every connection then hears news:
-{"phase", "deadline", "event"|null, "finished", "exit"|null}, one that waits only the last. Below a 0700 directory, peers checked, sizes bounded, never an
-abstract socket (SECURITY.md CV-28, SP-23).
+Requests: {"op": "stop", "grace": S|null, "trigger": T, "reason": T|null, "now": bool}, {"op":
+"signal", "number": N}, {"op": "watch"}, {"op": "wait"}. Every connection then hears news:
+{"phase", "deadline", "event"|null, "finished", "exit"|null}, one that waits only the last. Below a
+0700 directory, peers checked, sizes bounded, never an abstract socket (SECURITY.md CV-28, SP-23).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Control:
         self._loop.add(sock.fileno(), ev.IN, lambda _: self._receive(sock))
 
     def _accept(self, _events: int) -> None:
-        assert self._listener is not None  # noqa: S101 - watched only while it listens
+        assert self._listener is not None
         try:
             sock, _ = self._listener.accept()
         except OSError:

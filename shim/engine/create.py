@@ -78,14 +78,17 @@ def create_container(
 ) -> tuple[ContainerDir, Child, Cgroup]:
     """Create and leave the process at its start socket; the caller is its parent.
 
-    Returns the state directory, the started child (pid, pidfd) and the container's cgroup, all open.
+    Returns the state directory, the started child (pid, pidfd) and the container's cgroup, all
+    open.
     """
     check_terminal(bundle.spec, request)
     mount = find_mount()
     directory = store.create(id)
     undo: list[Any] = [directory.remove]
     try:
-        cgroup = setup(mount, location(bundle.spec.linux.cgroups_path, id), bundle.spec.linux.resources, KERNEL)
+        cgroup = setup(
+            mount, location(bundle.spec.linux.cgroups_path, id), bundle.spec.linux.resources, KERNEL
+        )
         undo.append(lambda: remove_cgroup(cgroup))
         state = initial_state(id, bundle, request, cgroup)
         directory.write_state(state)
@@ -121,16 +124,20 @@ def remove_cgroup(cgroup: Cgroup) -> None:
 
 
 def check_terminal(spec: Spec, request: Request) -> None:
-    """runc's rule: a terminal needs somewhere to send its master, and no socket without a terminal."""
+    """runc's rule: a terminal needs somewhere to send its master, and no socket without a
+    terminal."""
     terminal = spec.process is not None and spec.process.terminal
     if terminal and not request.console_socket and request.console_fd < 0:
-        raise UsageError("cannot allocate tty: process.terminal is true but no --console-socket is given")
+        raise UsageError(
+            "cannot allocate tty: process.terminal is true but no --console-socket is given"
+        )
     if request.console_socket and not terminal:
         raise UsageError("cannot use --console-socket: process.terminal is false")
 
 
 def keyring_name(id: str, request: Request) -> str | None:
-    """Prefixed: a key ring named after an id that starts with a dot is refused (SECURITY.md EX-14)."""
+    """Prefixed: a key ring named after an id that starts with a dot is refused (SECURITY.md
+    EX-14)."""
     return None if request.no_new_keyring else f"_ses.{id}"
 
 
@@ -195,8 +202,8 @@ def _spawn(
 
 
 def write_id_maps(pid: int, spec: Spec) -> None:
-    """Sync point 1 (user_namespaces(7)): one write(2) each; the joiner is our unreaped child, so its pid
-    cannot have been reused."""
+    """Sync point 1 (user_namespaces(7)): one write(2) each; the joiner is our unreaped child, so
+    its pid cannot have been reused."""
     for name, field, maps in (
         ("uid_map", "uidMappings", spec.linux.uid_mappings),
         ("gid_map", "gidMappings", spec.linux.gid_mappings),

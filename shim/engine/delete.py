@@ -22,7 +22,8 @@ EXIT_SECONDS = 10.0
 
 
 def delete(store: Store, id: str, force: bool) -> None:
-    """The verb. `force` kills first and is content with a container that is not there, as in runc."""
+    """The verb. `force` kills first and is content with a container that is not there, as in
+    runc."""
     try:
         directory = store.container(id)
         with directory.lock():
@@ -64,7 +65,8 @@ def end_init(container: Container) -> None:
 
 
 def remove(container: Container) -> None:
-    """Kill what is left in the cgroup, remove it, then the state directory. The caller holds the lock."""
+    """Kill what is left in the cgroup, remove it, then the state directory. The caller holds the
+    lock."""
     if container.state.get("cgroup"):
         try:
             with open_cgroup(container) as cgroup:

@@ -1,8 +1,8 @@
 """One delivery of one hook, from the intent in the journal to the cost in the journal.
 
-An exec hook runs in a fresh leaf cgroup below the container's and in its namespaces (csrc/serve.c); a
-sleep hook is a timer. Either way `finish` is called exactly once. Order on the way out: the hook's tree
-is killed first, then everything is written down.
+An exec hook runs in a fresh leaf cgroup below the container's and in its namespaces
+(csrc/serve.c); a sleep hook is a timer. Either way `finish` is called exactly once. Order on the
+way out: the hook's tree is killed first, then everything is written down.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from shim.kernel.cgroup import Cgroup
 
 REMOVE_SECONDS = 5.0
-"""How long an emptied leaf may take to lose its last exiting process before it is left to delete."""
+"""How long an emptied leaf may take to lose its last exiting process before it is left to
+delete."""
 
 
 class Delivery:
     """A hook in flight. `number` is its place in the journal and the name of its leaf cgroup."""
 
     __slots__ = (
-        "attempt", "cgroup", "done", "error", "exit_code", "handler", "hook", "leaf", "migrate",
-        "monitor", "number", "outcome", "output", "pid", "rss", "signal", "start_wall", "started", "status",
+        "attempt", "done", "error", "exit_code", "handler", "hook", "leaf", "migrate", "monitor",
+        "number", "outcome", "output", "pid", "rss", "signal", "start_wall", "started", "status",
         "timer", "trigger",
     )  # fmt: skip
 
@@ -128,7 +129,8 @@ class Delivery:
         self.finish(FAILED)
 
     def spawner_died(self) -> None:
-        """Its socket closed while we may still wait for its answer; a new one is started on demand."""
+        """Its socket closed while we may still wait for its answer; a new one is started on
+        demand."""
         if not self.done and not self.pid and self.handler.kind == "exec":
             self._again("the spawner died")
 
@@ -148,12 +150,12 @@ class Delivery:
                 self._executed()
                 return
             self._message(data)
-            if self.status is None:
+            if self.done:
                 return
 
     def _message(self, data: bytes) -> None:
-        """Believed only as far as it can be checked: a tracer inside the container may have forged it
-        (SECURITY.md EX-26)."""
+        """Believed only as far as it can be checked: a tracer inside the container may have forged
+        it (SECURITY.md EX-26)."""
         if len(data) != plan.MSG.size:
             return
         kind, step, err, detail, first, *_ = plan.MSG.unpack(data)
@@ -227,7 +229,8 @@ class Delivery:
             self.finish(outcome)
 
     def finish(self, outcome: str) -> None:
-        """Exactly once: kill what is left, tell the state machine, then write down what happened."""
+        """Exactly once: kill what is left, tell the state machine, then write down what
+        happened."""
         if self.done:
             return
         self.done, self.outcome = True, outcome
@@ -297,8 +300,9 @@ class Delivery:
 
 
 def remove_leaf(monitor: Monitor, leaf: Cgroup, gone: Callable[[], None]) -> None:
-    """rmdir at once when it is empty, else when the kernel says so, never waiting here. `gone` is called
-    in the end, also when a process that does not die kept the leaf: then delete removes it."""
+    """rmdir at once when it is empty, else when the kernel says so, never waiting here. `gone` is
+    called in the end, also when a process that does not die kept the leaf: then delete removes
+    it."""
     name, parent = leaf.path.rpartition("/")[2], monitor.cgroup.fd
 
     def attempt() -> bool:
@@ -333,7 +337,8 @@ def remove_leaf(monitor: Monitor, leaf: Cgroup, gone: Callable[[], None]) -> Non
 
 
 def failure_message(delivery: Delivery, container: str) -> str:
-    """The kubelet's words for a failed hook (KUBERNETES.md rules 2, 3 and 20; CONTRACT.md "JSON")."""
+    """The kubelet's words for a failed hook (KUBERNETES.md rules 2, 3 and 20; CONTRACT.md
+    "JSON")."""
     output = delivery.output.content().decode("utf-8", "backslashreplace")
     if delivery.handler.kind == "sleep":
         what, error = f"Sleep lifecycle hook ({delivery.handler.seconds:g})", delivery.error or ""

@@ -1,9 +1,12 @@
-"""What the monitor writes down: the journal, the state file, hook output. Never waits for a lock, and a
-stop goes on when nothing can be written (SECURITY.md section 9 rules 7 and 11, ST-02, ST-14)."""
+"""What the monitor writes down: the journal, the state file, hook output. Never waits for a lock,
+and a stop goes on when nothing can be written (SECURITY.md section 9 rules 7 and 11, ST-02,
+ST-14)."""
 
 from __future__ import annotations
 
+from shim.bundle.signals import signal_name
 from shim.errors import NotFoundError, ShimError
+from shim.model.event import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,3 +70,22 @@ class Facts:
             self._directory.write_bytes(f"hooks/{number}.out", content)
         except ShimError:
             return
+
+
+def exit_record(name: str, code: int | None, wall: int) -> tuple[dict[str, Any], str]:
+    """(state.json's "exit", the event's words) of a process that ended with `code`: -N for signal
+    N, None when nobody could learn it. `wall` is nanoseconds since the epoch."""
+    number = -code if code is not None and code < 0 else None
+    if code is None:
+        text = f"Container {name} exited, exit code unknown"
+    elif number is not None:
+        text = f"Container {name} was ended by {signal_name(number)}"
+    else:
+        text = f"Container {name} exited with code {code}"
+    record = {
+        "exitCode": None if number is not None else code,
+        "signal": number,
+        "at": rfc3339(wall),
+        "reason": "Completed" if code == 0 else "Unknown" if code is None else "Error",
+    }
+    return record, text

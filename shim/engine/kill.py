@@ -1,8 +1,8 @@
 """`kill`: a signal for the container, or the beginning of its stop.
 
-The stop signal of a container with a preStop hook does not go straight through: the monitor takes the
-stop over and the verb returns at once, so that an engine's own timer and ours run over the same budget
-(ARCHITECTURE.md "Processes"; KUBERNETES.md rule 89). SIGKILL is always immediate.
+The stop signal of a container with a preStop hook does not go straight through: the monitor takes
+the stop over and the verb returns at once, so that an engine's own timer and ours run over the
+same budget (ARCHITECTURE.md "Processes"; KUBERNETES.md rule 89). SIGKILL is always immediate.
 """
 
 from __future__ import annotations

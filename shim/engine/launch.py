@@ -1,8 +1,8 @@
 """Start a monitor: a forked child in a session of its own that holds nothing of its caller's.
 
-The same code serves the first monitor of a container and every one after a crash: leaving when idle and
-being killed are the same path (ARCHITECTURE.md "Processes"). All imports happen before the fork, so that
-a changed installation cannot break a monitor later (SECURITY.md SP-22).
+The same code serves the first monitor of a container and every one after a crash: leaving when
+idle and being killed are the same path (ARCHITECTURE.md "Processes"). All imports happen before
+the fork, so that a changed installation cannot break a monitor later (SECURITY.md SP-22).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from time import time_ns
 import prctl
 
 from shim import errors
+from shim.engine.facts import exit_record
 from shim.engine.kill import open_cgroup
 from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
@@ -26,7 +27,7 @@ from shim.errors import NotRunningError, ShimError
 from shim.kernel.api import KERNEL
 from shim.model import status
 from shim.model.container import Container
-from shim.model.event import WARNING, event, rfc3339
+from shim.model.event import WARNING, event
 from shim.model.store import Store
 
 TYPE_CHECKING = False
@@ -41,10 +42,11 @@ REPORT_MAX = 64 << 10
 
 
 def fork(body: Callable[[socket.socket], None], keep: Iterable[int] = ()) -> socket.socket:
-    """Run `body` in a detached child; returns our end of a SOCK_SEQPACKET pair, `body` gets the other.
+    """Run `body` in a detached child; returns our end of a SOCK_SEQPACKET pair, `body` gets the
+    other.
 
-    `keep` are the descriptors that the child needs besides stdio; everything else is closed there. The
-    child never returns: an exception of `body` is reported through the socket (see `receive`).
+    `keep` are the descriptors that the child needs besides stdio; everything else is closed there.
+    The child never returns: an exception of `body` is reported through the socket (see `receive`).
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() != 0:
@@ -90,7 +92,11 @@ def detach_stdio() -> None:
 def report_error(sock: socket.socket, error: BaseException) -> None:
     """Send an exception to the verb that waits for us."""
     notes = getattr(error, "__notes__", [])
-    message = {"error": str(error) or type(error).__name__, "class": type(error).__name__, "notes": notes}
+    message = {
+        "error": str(error) or type(error).__name__,
+        "class": type(error).__name__,
+        "notes": notes,
+    }
     try:
         sock.send(json.dumps(message).encode()[:REPORT_MAX])
     except OSError:
@@ -167,13 +173,13 @@ def take_lock(directory: ContainerDir) -> bool:
 
 
 def record_lost(container: Container) -> None:
-    """The process ended while nobody watched: its exit code is not known, which is not 0 (SP-12)."""
+    """The process ended while nobody watched: its exit code is not known, which is not 0
+    (SP-12)."""
     if container.state.get("exit") is not None or container.state["status"] == status.STOPPED:
         return
     now = time_ns()
-    lost = {"exitCode": None, "signal": None, "at": rfc3339(now), "reason": "Unknown"}
+    lost, text = exit_record(container.id, None, now)
     container.dir.update(status="stopped", phase="stopped", deadline=None, exit=lost)
-    text = f"Container {container.id} exited, exit code unknown"
     container.dir.append(event(WARNING, "Exited", text, container.id, now))
 
 

@@ -23,8 +23,8 @@ LINE_MAX = 16 << 10
 
 
 class Stream:
-    """One of the two streams: `fd` is the reading end of the container's pipe, `sink` the writing end of
-    the caller's (non-blocking, -1 when nobody is attached)."""
+    """One of the two streams: `fd` is the reading end of the container's pipe, `sink` the writing
+    end of the caller's (non-blocking, -1 when nobody is attached)."""
 
     __slots__ = ("_idle", "_log", "_loop", "_pending", "_rest", "_sink", "fd", "name")
 

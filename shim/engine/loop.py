@@ -1,5 +1,5 @@
-"""The monitor's event loop: epoll over descriptors, one timerfd for all deadlines. Nothing in it blocks
-(SECURITY.md section 9 rule 7), and with nothing to do it does not wake up (SP-18)."""
+"""The monitor's event loop: epoll over descriptors, one timerfd for all deadlines. Nothing in it
+blocks (SECURITY.md section 9 rule 7), and with nothing to do it does not wake up (SP-18)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The monitor: one process that drives one container's lifecycle while there is something to drive.
 
-It carries out what the state machine (engine.stop) decides and feeds it facts: exits, finished hooks,
-requests, time. It may be killed at any instant: `resume` continues from the state file and the journal.
-ARCHITECTURE.md "Processes"; SECURITY.md section 9 "Monitor".
+It carries out what the state machine (engine.stop) decides and feeds it facts: exits, finished
+hooks, requests, time. It may be killed at any instant: `resume` continues from the state file and
+the journal. ARCHITECTURE.md "Processes"; SECURITY.md section 9 "Monitor".
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from shim.engine import stop
 from shim.engine.control import Control
 from shim.engine.create import load_ops
 from shim.engine.delivery import Delivery
-from shim.engine.facts import Facts
+from shim.engine.facts import Facts, exit_record
 from shim.engine.reaper import Reaper
-from shim.engine.recover import Past
+from shim.engine.recover import Past, lost_record
 from shim.engine.spawner import Spawner
 from shim.engine.stop import Machine
 from shim.errors import ShimError
 from shim.kernel import proc
 from shim.model import plan
-from shim.model.event import event, rfc3339
+from shim.model.event import event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ REAP_SECONDS = 2.0
 
 
 class Monitor:
-    """`init` is the container's pidfd, `cgroup` its cgroup; `parent` says that we reap init ourselves."""
+    """`init` is the container's pidfd, `cgroup` its cgroup; `parent` says that we reap init
+    ourselves."""
 
     __slots__ = (
-        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup", "clock",
-        "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle", "loop", "machine",
-        "name", "null", "number", "ops", "parent", "pid", "reaper", "remove", "spawner", "streams",
-        "template",
+        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup",
+        "clock", "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle",
+        "loop", "machine", "name", "null", "number", "ops", "parent", "pid", "reaper", "remove",
+        "spawner", "streams", "template",
     )  # fmt: skip
 
     def __init__(
@@ -103,19 +104,23 @@ class Monitor:
         else:
             self.loop.add(self.init, ev.IN, self._on_foreign_exit)
         me = os.getpid()
-        self.facts.save(monitor={"pid": me, "bootId": proc.boot_id(), "startTime": proc.start_time(me)})
+        self.facts.save(
+            monitor={"pid": me, "bootId": proc.boot_id(), "startTime": proc.start_time(me)}
+        )
 
     def started(self) -> None:
         """The process runs: PostStart, or straight to running."""
         self.act(self.machine.started())
 
     def resume(self, state: dict[str, Any], past: Past) -> None:
-        """Carry on where another monitor ended. What its hook left running is killed before the hook is
-        delivered again."""
+        """Carry on where another monitor ended. What its hook left running is killed before the
+        hook is delivered again."""
         now = self.clock.now()
         self.number = past.next_number
         saved = state.get("deadline")
-        deadline = None if saved is None else self.clock.restore(saved, max(self.lifecycle.grace, 0))
+        deadline = (
+            None if saved is None else self.clock.restore(saved, max(self.lifecycle.grace, 0))
+        )
         if past.unfinished is not None:
             self._close_lost(past.unfinished)
         phase = str(state.get("phase"))
@@ -135,13 +140,7 @@ class Monitor:
                 continue
             leaf.kill()
             self.remove_leaf(leaf)
-        self.facts.journal(
-            {
-                "t": "done", "n": number, "startedAt": intent.get("time"), "finishedAt": None,
-                "durationSeconds": None, "outcome": stop.INTERRUPTED, "exitCode": None, "signal": None,
-                "error": "the monitor ended during the delivery", "outputTruncated": False, "usage": {},
-            }
-        )  # fmt: skip
+        self.facts.journal(lost_record(intent))
 
     def act(self, actions: list[Action], past: Past | None = None) -> None:
         """Carry out what the state machine wants, in its order."""
@@ -204,7 +203,9 @@ class Monitor:
             self._timer = None
         deadline = self.machine.deadline
         if deadline is not None:
-            self._timer = self.loop.at(deadline, lambda: self.act(self.machine.timer(self.clock.now())))
+            self._timer = self.loop.at(
+                deadline, lambda: self.act(self.machine.timer(self.clock.now()))
+            )
         persisted = None if deadline is None else self.clock.persist(deadline)
         self.facts.save(deadline=persisted, trigger=self.machine.trigger)
         self.tell()
@@ -219,7 +220,9 @@ class Monitor:
         """News for the connections."""
         self.control.tell(self._news(record))
 
-    def _news(self, record: dict[str, Any] | None = None, exit: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _news(
+        self, record: dict[str, Any] | None = None, exit: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         deadline = self.machine.deadline
         return {
             "phase": self.machine.phase,
@@ -244,7 +247,8 @@ class Monitor:
         return self._news()
 
     def stop(self, grace: float | None, trigger: str, reason: str | None) -> None:
-        """A stop request. A paused container is thawed first: the hook and the signal need it to run."""
+        """A stop request. A paused container is thawed first: the hook and the signal need it to
+        run."""
         if self.machine.deadline is None:
             try:
                 self.cgroup.write("cgroup.freeze", "0")
@@ -256,7 +260,8 @@ class Monitor:
     # ---- hooks
 
     def hook_plan(self, delivery: Delivery) -> bytes:
-        """The packed plan of one delivery: create's exec plan with the hook's command and context."""
+        """The packed plan of one delivery: create's exec plan with the hook's command and
+        context."""
         context = [
             f"SHIM_HOOK={delivery.hook}",
             f"SHIM_HOOK_ATTEMPT={delivery.attempt}",
@@ -270,7 +275,8 @@ class Monitor:
         return self.ops
 
     def hook_finished(self, delivery: Delivery) -> None:
-        """Called once by a delivery, after its process tree was killed and before it is recorded."""
+        """Called once by a delivery, after its process tree was killed and before it is
+        recorded."""
         self.deliveries.pop(delivery.number, None)
         message = ""
         if delivery.outcome == stop.TIMED_OUT:
@@ -322,7 +328,8 @@ class Monitor:
         self._on_exit(os.waitstatus_to_exitcode(status))
 
     def _on_foreign_exit(self, events: int) -> None:
-        """Somebody else's child has ended. The kernel tells its exit code once it has been reaped."""
+        """Somebody else's child has ended. The kernel tells its exit code once it has been
+        reaped."""
         code = proc.exit_info(self.init)
         if code is None and not events & ev.HUP:
             self.loop.modify(self.init, 0)
@@ -338,14 +345,6 @@ class Monitor:
     def _on_exit(self, code: int | None) -> None:
         """Init has ended: everything else of the container goes too, then it is written down."""
         self._exited = True
-        wall = self.clock.wall_ns()
-        number = -code if code is not None and code < 0 else None
-        if code is None:
-            text = f"Container {self.name} exited, exit code unknown"
-        elif number is not None:
-            text = f"Container {self.name} was ended by {signal_name(number)}"
-        else:
-            text = f"Container {self.name} exited with code {code}"
         try:
             if self.cgroup.populated():
                 self.cgroup.kill()
@@ -353,12 +352,7 @@ class Monitor:
             pass  # the cgroup has gone with its container
         for stream in self.streams:
             stream.drain()
-        exit_ = {
-            "exitCode": None if number is not None else code,
-            "signal": number,
-            "at": rfc3339(wall),
-            "reason": "Completed" if code == 0 else "Unknown" if code is None else "Error",
-        }
+        exit_, text = exit_record(self.name, code, self.clock.wall_ns())
         self.exit = exit_
         self.facts.save(exit=exit_, status="stopped")
         self.act(self.machine.exited(text, failed=code != 0))

@@ -1,4 +1,5 @@
-"""What a hook printed: drained without ever blocking, kept within a fixed size (SECURITY.md HK-05)."""
+"""What a hook printed: drained without ever blocking, kept within a fixed size (SECURITY.md
+HK-05)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ CHUNK = 64 << 10
 
 
 class Output:
-    """The reading end of a hook's stdout and stderr, which share one pipe and so keep their order."""
+    """The reading end of a hook's stdout and stderr, which share one pipe and so keep their
+    order."""
 
     __slots__ = ("_head", "_tail", "dropped", "fd")
 
@@ -18,13 +20,15 @@ class Output:
         self.fd, self._head, self._tail, self.dropped = -1, bytearray(), bytearray(), 0
 
     def open(self) -> int:
-        """Make the pipe; returns the writing end, which the caller closes once it is handed over."""
+        """Make the pipe; returns the writing end, which the caller closes once it is handed
+        over."""
         self.fd, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.fd, False)
         return write
 
     def drain(self, limit: int = 16 * CHUNK) -> bool:
-        """Read what is there, at most `limit` bytes at a time; False once there is nothing to come."""
+        """Read what is there, at most `limit` bytes at a time; False once there is nothing to
+        come."""
         while limit > 0 and self.fd >= 0:
             try:
                 data = os.read(self.fd, CHUNK)

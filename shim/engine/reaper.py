@@ -1,4 +1,5 @@
-"""Children of the monitor: reap everything, always, and tell who asked (SECURITY.md EX-19, SP-15)."""
+"""Children of the monitor: reap everything, always, and tell who asked (SECURITY.md EX-19,
+SP-15)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """Facts from the journal: `next_number` for the next delivery; `unfinished` the intent record of a
-    hook that was begun and not seen to end; `signalled` whether the stop signal went out; `attempts` the
-    highest attempt journalled for each hook."""
+    """Facts from the journal: `next_number` for the next delivery; `unfinished` the intent record
+    of a hook that was begun and not seen to end; `signalled` whether the stop signal went out;
+    `attempts` the highest attempt journalled for each hook."""
 
     __slots__ = ("attempts", "next_number", "signalled", "unfinished")
 
@@ -33,3 +33,19 @@ class Past:
             elif kind == "done":
                 open_.pop(number, None)
         self.unfinished = max(open_.values(), key=lambda r: int(r["n"]), default=None)
+
+
+def lost_record(intent: dict[str, Any]) -> dict[str, Any]:
+    """The "done" record of a delivery whose monitor died: nothing is known, which is not 0
+    (SP-12)."""
+    unknown = dict.fromkeys(("finishedAt", "durationSeconds", "exitCode", "signal"))
+    return {
+        "t": "done",
+        "n": intent["n"],
+        "startedAt": intent.get("time"),
+        **unknown,
+        "outcome": "interrupted",
+        "error": "the monitor ended during the delivery",
+        "outputTruncated": False,
+        "usage": {},
+    }

@@ -61,7 +61,9 @@ class Pipes:
 def run(store: Store, id: str, bundle_dir: str, **flags: Any) -> int:
     """The verb: the container's exit status, or 0 once it runs when detached."""
     if flags.get("restart") not in (None, "Never"):
-        raise UnsupportedError("--restart", "", "restart policies are not supported by this version")
+        raise UnsupportedError(
+            "--restart", "", "restart policies are not supported by this version"
+        )
     bundle = load(bundle_dir, flags["lifecycle_file"])
     if bundle.lifecycle is None:
         bundle.lifecycle = Lifecycle.default(bundle.spec)
@@ -217,7 +219,8 @@ def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
 
 
 def _foreground(sock: socket.socket, readers: list[int], signals: int) -> int:
-    """Copy output, pass signals on, until the container has ended and all its output has been seen."""
+    """Copy output, pass signals on, until the container has ended and all its output has been
+    seen."""
     targets = dict(zip(readers, (1, 2), strict=False))
     poll = select.poll()
     for fd in (*targets, sock.fileno(), signals):
@@ -253,12 +256,12 @@ def _copy(source: int, target: int) -> bool:
 
 
 def _forward(sock: socket.socket, signals: int, interrupts: int) -> int:
-    """SIGTERM and SIGINT are a graceful stop, the second SIGINT an immediate one; the rest goes to the
-    container as it is (CONTRACT.md, `run`)."""
+    """SIGTERM and SIGINT are a graceful stop, the second SIGINT an immediate one; the rest goes to
+    the container as it is (CONTRACT.md, `run`)."""
     number = int.from_bytes(os.read(signals, 128)[:4], "little")
     if number in STOPPING:
         now = number == signal.SIGINT and interrupts > 0
-        request = {"op": "stop", "grace": None, "trigger": "api", "reason": None, "now": now}
+        request: dict[str, Any] = {"op": "stop", "grace": None, "trigger": "api", "now": now}
     else:
         request = {"op": "signal", "number": number}
     try:

@@ -76,7 +76,8 @@ class Slots:
 
 
 def open_rootfs(bundle: Bundle) -> int:
-    """A detached copy of the rootfs's mount tree; the path is resolved once (SECURITY.md IN-19, CV-08).
+    """A detached copy of the rootfs's mount tree; the path is resolved once (SECURITY.md IN-19,
+    CV-08).
 
     A clone made here can be moved into another mount namespace, which a plain descriptor cannot.
     """
@@ -93,14 +94,19 @@ def open_bind(bundle: Bundle, index: int) -> int:
     source = os.path.join(bundle.dir, mount.source)
     recursive = parse_options(mount.options).recursive
     try:
-        return KERNEL.open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0))
+        return KERNEL.open_tree(
+            AT_FDCWD, source, OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)
+        )
     except OSError as error:
         pointer = f"/mounts/{index}/source"
-        raise InputError("config.json", pointer, f"{source}: {strerror(error.errno or 0)}") from None
+        raise InputError(
+            "config.json", pointer, f"{source}: {strerror(error.errno or 0)}"
+        ) from None
 
 
 def open_namespace(bundle: Bundle, kind: str) -> int:
-    """A namespace given by path, opened once and proved to be of the type the config says (EX-30)."""
+    """A namespace given by path, opened once and proved to be of the type the config says
+    (EX-30)."""
     index, path = next(
         (i, n.path)
         for i, n in enumerate(bundle.spec.linux.namespaces)
@@ -123,14 +129,16 @@ def open_namespace(bundle: Bundle, kind: str) -> int:
 
 def _tree(path: str, recursive: bool, what: str) -> int:
     try:
-        return KERNEL.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0))
+        return KERNEL.open_tree(
+            AT_FDCWD, path, OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)
+        )
     except OSError as error:
         raise KernelError(f"clone mount of {what}", error.errno or 0) from None
 
 
 def listen(directory: ContainerDir) -> int:
-    """The socket on which init waits for `start`. Bound through the directory's descriptor: the path
-    may be longer than sun_path's 108 bytes."""
+    """The socket on which init waits for `start`. Bound through the directory's descriptor: the
+    path may be longer than sun_path's 108 bytes."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.bind(f"/proc/self/fd/{directory.fd}/{START_SOCKET}")

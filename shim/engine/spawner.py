@@ -1,7 +1,8 @@
-"""The monitor's side of the spawner: one small static process that starts every hook (csrc/serve.c).
+"""The monitor's side of the spawner: one small static process that starts every hook
+(csrc/serve.c).
 
-A request is one message with descriptors; the answer is the joiner's pid. The joiner and the hook are
-children of the monitor (CLONE_PARENT), which reaps them. Nothing here waits for the hook.
+A request is one message with descriptors; the answer is the joiner's pid. The joiner and the hook
+are children of the monitor (CLONE_PARENT), which reaps them. Nothing here waits for the hook.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ class Spawner:
         fds: Sequence[int],
         migrate: bool = False,
     ) -> None:
-        """Ask for one process. `status` receives the executor's messages, `fds` are the plan's slots in
-        order. KernelError when the spawner is gone: it is started anew and the request repeated once."""
+        """Ask for one process. `status` receives the executor's messages, `fds` are the plan's
+        slots in order. KernelError when the spawner is gone: it is started anew and the request
+        repeated once."""
         memfd = KERNEL.sealed_bytes("shim-plan", blob)
         try:
             message = plan.MSG.pack(plan.MSG_GO, 0, 0, 0, token, int(migrate), 0, 0)
@@ -77,7 +79,7 @@ class Spawner:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
             for attempt in (1, 2):
                 self.start()
-                assert self._sock is not None  # noqa: S101 - start() made it
+                assert self._sock is not None
                 try:
                     self._sock.sendmsg([message], ancillary)
                     return
@@ -89,7 +91,8 @@ class Spawner:
             os.close(memfd)
 
     def answers(self) -> list[tuple[int, int, int]]:
-        """The answers that have arrived: (token, joiner pid or 0, errno). Empty when it has died."""
+        """The answers that have arrived: (token, joiner pid or 0, errno). Empty when it has
+        died."""
         found = []
         while self._sock is not None:
             try:

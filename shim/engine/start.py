@@ -42,7 +42,9 @@ def release(directory: ContainerDir) -> None:
     hooks = state.get("lifecycle") or {}
     phase = "starting" if hooks.get("postStart") else "running"
     directory.write_state({**state, "status": "running", "phase": phase})
-    directory.append(event(NORMAL, "Started", f"Started container {directory.id}", directory.id, time_ns()))
+    directory.append(
+        event(NORMAL, "Started", f"Started container {directory.id}", directory.id, time_ns())
+    )
     try:
         os.unlink(START_SOCKET, dir_fd=directory.fd)
     except FileNotFoundError:
@@ -50,7 +52,8 @@ def release(directory: ContainerDir) -> None:
 
 
 def go(directory: ContainerDir) -> None:
-    """The start socket's protocol: GO, then end of file once execve has succeeded (csrc/final.c)."""
+    """The start socket's protocol: GO, then end of file once execve has succeeded
+    (csrc/final.c)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         try:
             sock.connect(f"/proc/self/fd/{directory.fd}/{START_SOCKET}")

@@ -1,9 +1,9 @@
 """The stop: PreStop, stop signal, SIGKILL inside one grace period. Sans-IO: facts in, actions out.
 
-Every input method takes the time (seconds, monotonic) and returns a list of actions for the caller to
-carry out in order; nothing here waits, signals or writes. Rules: CONTRACT.md "Lifecycle semantics",
-SECURITY.md SP-01..09, HK-12..15. The model in tests/unit/test_stop_properties.py is written from those
-pages, not from this file.
+Every input method takes the time (seconds, monotonic) and returns a list of actions for the caller
+to carry out in order; nothing here waits, signals or writes. Rules: CONTRACT.md "Lifecycle
+semantics", SECURITY.md SP-01..09, HK-12..15. The model in tests/unit/test_stop_properties.py is
+written from those pages, not from this file.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 RUN, CANCEL, SIGNAL, KILL, TIMER, PHASE, EMIT = (
     "run", "cancel", "signal", "kill", "timer", "phase", "emit",
 )  # fmt: skip
-"""Actions: (RUN, hook, trigger), (CANCEL, hook, outcome), (SIGNAL,), (KILL,), (TIMER,) = the deadline
-changed, (PHASE, name), (EMIT, type, reason, message)."""
+"""Actions: (RUN, hook, trigger), (CANCEL, hook, outcome), (SIGNAL,), (KILL,), (TIMER,) = the
+deadline changed, (PHASE, name), (EMIT, type, reason, message)."""
 
 POST_START, PRE_STOP = "postStart", "preStop"
 SUCCEEDED, FAILED, TIMED_OUT, INTERRUPTED = "succeeded", "failed", "timedOut", "interrupted"
@@ -31,8 +31,8 @@ class Machine:
     """
 
     __slots__ = (
-        "deadline", "grace", "hook", "killed", "name", "phase", "post_start", "pre_stop", "signal_name",
-        "trigger",
+        "deadline", "grace", "hook", "killed", "name", "phase", "post_start", "pre_stop",
+        "signal_name", "trigger",
     )  # fmt: skip
 
     def __init__(

@@ -58,15 +58,21 @@ class Kernel:
         cgroup: int = -1,
         migrate: bool = False,
     ) -> tuple[int, int]:
-        """Start shim-executor; (pid, pidfd). `fds` arrive as base, base+1, ...; -1 in stdio inherits.
+        """Start shim-executor; (pid, pidfd). `fds` arrive as base, base+1, ...; -1 in stdio
+        inherits.
 
-        With `cgroup` (a directory descriptor) the child is born in it (clone3(2), CLONE_INTO_CGROUP).
+        With `cgroup` (a directory descriptor) the child is born in it (clone3(2),
+        CLONE_INTO_CGROUP).
         """
         args = [ffi.new("char[]", arg.encode()) for arg in argv]
         how = ffi.new("struct shim_spawn *")
         vector = ffi.new("char *[]", [*args, ffi.NULL])
         numbers = ffi.new("int[]", list(fds))
-        how.exe, how.argv, how.fds = self.executor(), ffi.cast("const char *const *", vector), numbers
+        how.exe, how.argv, how.fds = (
+            self.executor(),
+            ffi.cast("const char *const *", vector),
+            numbers,
+        )
         how.nfds, how.base, how.stdio = len(fds), base, stdio
         how.cgroup, how.migrate = cgroup, migrate
         pidfd = ffi.new("int *")
@@ -116,7 +122,8 @@ class Kernel:
         return _check(lib.shim_inotify(os.fsencode(path), mask), path)
 
     def exit_status(self, pidfd: int) -> int | None:
-        """wait(2) status of an exited process that need not be our child; None before kernel 6.15."""
+        """wait(2) status of an exited process that need not be our child; None before kernel
+        6.15."""
         out = ffi.new("int *")
         return int(out[0]) if lib.shim_pidfd_exit_status(pidfd, out) == 0 else None
 

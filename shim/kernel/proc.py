@@ -75,8 +75,8 @@ def is_zombie(pid: int) -> bool:
 def is_exiting(pid: int) -> bool:
     """True when the process has begun to exit, has ended, or does not exist.
 
-    The init of a pid namespace kills all others in it and waits for them before it ends, so they are
-    seen to end first. PF_EXITING (linux/sched.h) in field 9 tells.
+    The init of a pid namespace kills all others in it and waits for them before it ends, so they
+    are seen to end first. PF_EXITING (linux/sched.h) in field 9 tells.
     """
     fields = _stat(pid)
     return not fields or bool(int(fields[6]) & 0x4)

@@ -194,8 +194,8 @@ class ContainerDir:
             return state
 
     def try_update(self, **changes: Any) -> bool:
-        """update, but False at once when somebody holds the lock: for the monitor, which never waits
-        (SECURITY.md section 9 rule 7)."""
+        """update, but False at once when somebody holds the lock: for the monitor, which never
+        waits (SECURITY.md section 9 rule 7)."""
         if not self.acquire(wait=False):
             return False
         try:

@@ -17,8 +17,8 @@ WAIT = 10.0
 
 
 def acquire(root_fd: int, id: str, wait: bool = True) -> int | None:
-    """A descriptor that holds the lock of `id`; ShimError "busy" after WAIT seconds, or None at once
-    when `wait` is false."""
+    """A descriptor that holds the lock of `id`; ShimError "busy" after WAIT seconds, or None at
+    once when `wait` is false."""
     try:
         while True:
             fd = _open(root_fd, id)

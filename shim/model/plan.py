@@ -1,16 +1,23 @@
 """The plan: a container as a list of small frozen kernel operations, and their packed form.
 
-The compiler (engine.compile) makes lists of `Op`; `pack` turns one into the blob that shim-executor
-checks and runs; `explain_failure` turns the (step, errno, detail) that comes back into one line that
-names the config field. Pure: no system calls. The numbers are csrc/plan.h's, and a contract test holds
-the two together.
+The compiler (engine.compile) makes lists of `Op`; `pack` turns one into the blob that
+shim-executor checks and runs; `explain_failure` turns the (step, errno, detail) that comes back
+into one line that names the config field. Pure: no system calls. The numbers are csrc/plan.h's,
+and a contract test holds the two together.
 """
 
 from __future__ import annotations
 
 import struct
 
-from shim.errors import CannotInvokeError, CommandNotFoundError, KernelError, NotRunningError, ShimError, strerror
+from shim.errors import (
+    CannotInvokeError,
+    CommandNotFoundError,
+    KernelError,
+    NotRunningError,
+    ShimError,
+    strerror,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +53,8 @@ DETAILS = {
     1: "open destination", 2: "create destination", 3: "fsopen", 4: "option", 5: "fsmount",
     6: "set mount attributes", 7: "attach mount", 8: "set propagation", 9: "copy up",
     10: "clone mount tree", 11: "not a procfs", 12: "is a symlink", 13: "write", 14: "create",
-    15: "identity does not match the recorded one", 16: "working directory is outside the container",
+    15: "identity does not match the recorded one",
+    16: "working directory is outside the container",
     17: "executable file not found in $PATH", 18: "pseudo-terminal", 19: "send", 20: "fork",
     21: "parent died", 22: "malformed plan", 23: "ambient capabilities",
     24: "setgroups is denied in this user namespace",
@@ -57,8 +65,9 @@ ENOENT, EACCES, ENOMEM, ESRCH = 2, 13, 12, 3
 
 
 class Op:
-    """One operation. `fd` names a descriptor slot that is resolved when the plan is run; `where` is the
-    JSON pointer of the config field that asked for it ("" when shim itself did); `text` is for people.
+    """One operation. `fd` names a descriptor slot that is resolved when the plan is run; `where`
+    is the JSON pointer of the config field that asked for it ("" when shim itself did); `text` is
+    for people.
     """
 
     __slots__ = ("fd", "flags", "list", "list2", "name", "num", "nums", "str", "text", "where")
@@ -156,8 +165,8 @@ def pack(ops: Sequence[Op]) -> bytes:
 def with_command(blob: bytes, argv: Sequence[str], extra_env: Sequence[str] = ()) -> bytes:
     """A packed plan with another argv and more environment; nothing is compiled again.
 
-    This is what makes a hook cheap: the exec plan is packed once at create and only its last record,
-    the EXEC op, is patched (ARCHITECTURE.md, "The one idea").
+    This is what makes a hook cheap: the exec plan is packed once at create and only its last
+    record, the EXEC op, is patched (ARCHITECTURE.md, "The one idea").
     """
     _, _, total, nops, ops_off, _ = HEADER.unpack_from(blob)
     last = ops_off + (nops - 1) * RECORD.size
@@ -190,7 +199,8 @@ def _has_key(blob: bytes, at: int, keys: Container[str]) -> bool:
 
 
 def failure(ops: Sequence[Op], step: int, errno: int, detail: int) -> ShimError:
-    """The exception for what the executor reported; hostile or stale numbers still give a clear line."""
+    """The exception for what the executor reported; hostile or stale numbers still give a clear
+    line."""
     op = ops[step] if step < len(ops) else None
     what, index = detail & 0xFF, detail >> 8
     command = op.list[0] if op is not None and op.list else ""
