@@ -5,9 +5,14 @@
 set -euo pipefail
 shim=$1 seconds=$2 bundle=$3 root=$4
 
-"$shim" --root "$root" run -d --bundle "$bundle" rest </dev/null >/dev/null
+# with hooks: the spawner starts with the first delivery and stays
+cat >"$bundle/hooks.json" <<JSON
+{"lifecycle": {"postStart": {"exec": {"command": ["/bin/true"]}}, "preStop": {"exec": {"command": ["/bin/true"]}}}}
+JSON
+"$shim" --root "$root" run -d --lifecycle "$bundle/hooks.json" --bundle "$bundle" rest </dev/null >/dev/null
 trap '"$shim" --root "$root" stop --now rest >/dev/null 2>&1; "$shim" --root "$root" delete rest' EXIT
 
+while "$shim" --root "$root" state rest | grep -q '"phase": "starting"'; do :; done
 monitor=$("$shim" --root "$root" state rest | sed -n 's/.*"monitorPid": *\([0-9]*\).*/\1/p')
 [ -n "$monitor" ] || { echo "rest: state shows no monitorPid" >&2; exit 1; }
 
