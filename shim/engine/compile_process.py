@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shim.bundle.classes import Caps
 from shim.model import plan
 from shim.model.plan import Op
 
@@ -39,10 +40,11 @@ def credential_ops(process: Process, chdir_flags: int, joined: bool = False) -> 
     ops = [Op("CHDIR", f"chdir {process.cwd}", "/process/cwd", flags=first, str=[process.cwd])]
     umask = 0o022 if process.umask is None else process.umask
     ops.append(Op("UMASK", f"umask {umask:04o}", "/process/user/umask", num=[umask]))
-    caps = process.caps
-    if caps is not None:
-        where = "/process/capabilities/bounding"
-        ops.append(Op("BOUNDING", f"bounding set {caps.bounding:#x}", where, num=[caps.bounding]))
+    # Without the object there are none, as in runc: were the bounding set left alone, root would get
+    # all back at execve (capabilities(7), "Capabilities and execution of programs by root").
+    caps = process.caps or Caps()
+    where = "/process/capabilities/bounding"
+    ops.append(Op("BOUNDING", f"bounding set {caps.bounding:#x}", where, num=[caps.bounding]))
     groups = list(process.additional_gids)
     ops.append(
         Op("SETGROUPS", f"groups {groups or 'none'}", "/process/user/additionalGids", nums=groups)
@@ -52,13 +54,10 @@ def credential_ops(process: Process, chdir_flags: int, joined: bool = False) -> 
     if not any(entry.startswith("HOME=") for entry in process.env):
         ops.append(Op("HOME", f"HOME of uid {ids[0]} from /etc/passwd", num=[ids[0]]))
     ops.append(Op("CHDIR", f"chdir {process.cwd}", "/process/cwd", str=[process.cwd]))
-    if caps is not None:
-        inheritable = caps.inheritable & caps.ambient if joined else caps.inheritable
-        sets = [caps.effective, caps.permitted, inheritable, caps.ambient]
-        text = "capabilities effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}"
-        ops.append(Op("CAPS", text.format(*sets), "/process/capabilities", num=sets))
-    else:
-        ops.append(Op("CAPS", "no capabilities", "/process/capabilities", num=[0, 0, 0, 0]))
+    inheritable = caps.inheritable & caps.ambient if joined else caps.inheritable
+    sets = [caps.effective, caps.permitted, inheritable, caps.ambient]
+    text = "capabilities effective {:#x} permitted {:#x} inheritable {:#x} ambient {:#x}"
+    ops.append(Op("CAPS", text.format(*sets), "/process/capabilities", num=sets))
     if process.no_new_privileges:
         ops.append(Op("NO_NEW_PRIVS", "no new privileges", "/process/noNewPrivileges"))
     return ops

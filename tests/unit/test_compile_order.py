@@ -76,7 +76,6 @@ def before(ops: list[Op], first: set[str], second: set[str]) -> None:
 def check_credentials(ops: list[Op], process: Process) -> None:
     found = [op.name for op in ops if op.name in CREDENTIALS]
     wanted = set(CREDENTIALS)
-    wanted -= set() if process.caps else {"BOUNDING"}
     wanted -= set() if process.no_new_privileges else {"NO_NEW_PRIVS"}
     assert found == [name for name in CREDENTIALS if name in wanted]
     # EX-08: tried as root, then as the user, and the capabilities of root are gone by then or not
