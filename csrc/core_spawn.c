@@ -74,12 +74,22 @@ static long clone_child(const struct shim_spawn *how, int *pidfd, int migrate)
     return syscall(SYS_clone3, &args, sizeof(args));
 }
 
+/* A caller may have left SIGCHLD ignored, which execve keeps: then the kernel reaps our children for us
+ * and their status is lost (wait(2), NOTES; SECURITY.md EX-25). */
+static void keep_children(void)
+{
+    struct sigaction act;
+    if (sigaction(SIGCHLD, NULL, &act) == 0 && act.sa_handler == SIG_IGN)
+        signal(SIGCHLD, SIG_DFL);
+}
+
 int shim_spawn(const struct shim_spawn *how, int *pidfd)
 {
     sigset_t all, old;
     int migrate = how->cgroup >= 0 && how->migrate;
     if (how->nfds > MAX_FDS || how->base < 3)
         return -EINVAL;
+    keep_children();
     /* Nothing may run Python's handlers in the child, or end it half way: execve puts the mask right. */
     sigfillset(&all);
     if (sigprocmask(SIG_BLOCK, &all, &old))

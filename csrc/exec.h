@@ -96,4 +96,7 @@ op_fn op_mknod, op_symlink, op_console;
 /* serve.c */
 _Noreturn void serve(int fd);
 
+/* wait.c */
+_Noreturn void wait_mode(const int *fds, int n, char **argv, char **env);
+
 #endif

@@ -2,6 +2,7 @@
  *
  *   shim-executor plan BASE NFDS   run the plan in descriptor BASE+1 once, reporting on BASE
  *   shim-executor serve FD         be the monitor's spawner on FD
+ *   shim-executor wait N FD... PROGRAM ARG...   be the monitor at rest
  *
  * Descriptors from BASE+2 on, NFDS of them, are what the plan's ops refer to. The program is started
  * from a sealed memfd by shim._core and is the only thing of shim's that enters a container. */
@@ -40,6 +41,19 @@ static _Noreturn void plan_mode(int base, int nfds)
     run_plan(&c);
 }
 
+/* wait N FD... PROGRAM ARG...: the environment stays, since the interpreter comes back with it. */
+static void wait_arguments(int argc, char **argv)
+{
+    static int fds[PLAN_MAX_FDS];
+    int n = argc > 3 ? number(argv[2]) : -1;
+    if (n < 1 || n > PLAN_MAX_FDS || argc < 3 + n + 1)
+        return;
+    for (int i = 0; i < n; i++)
+        if ((fds[i] = number(argv[3 + i])) < 0)
+            return;
+    wait_mode(fds, n, argv + 3 + n, argv + argc + 1);
+}
+
 int main(int argc, char **argv)
 {
     /* First of all, before any byte of input is read (SECURITY.md EX-04). */
@@ -47,6 +61,8 @@ int main(int argc, char **argv)
         return 125;
     if (argc == 3 && str_eq(argv[1], "serve") && number(argv[2]) >= 0)
         serve(number(argv[2]));
+    if (argc > 1 && str_eq(argv[1], "wait"))
+        wait_arguments(argc, argv);
     if (argc == 4 && str_eq(argv[1], "plan")) {
         int base = number(argv[2]), nfds = number(argv[3]);
         if (base >= 3 && nfds >= 0 && nfds <= PLAN_MAX_FDS)

@@ -11,7 +11,12 @@ import sys
 if not __package__:
     sys.path.append(__file__.rsplit("/", 2)[0])
 
-from shim.cli.main import main
-
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["_monitor"] and len(sys.argv) == 3:
+        from shim.engine.park import wake
+
+        sys.exit(wake(sys.argv[2]))
+
+    from shim.cli.main import main
+
     sys.exit(main(sys.argv[1:]))

@@ -126,8 +126,8 @@ def bundle_document(
             "capabilities": {
                 name: list(_BUNDLE_CAPS) for name in ("bounding", "effective", "permitted")
             },
-            # No rlimits: the caller's are inherited. To raise one takes CAP_SYS_RESOURCE, which root
-            # in a container or a microVM often lacks.
+            # No rlimits: the caller's are inherited. To raise one takes CAP_SYS_RESOURCE, which
+            # root in a container or a microVM often lacks.
             "noNewPrivileges": True,
         },
         "root": {"path": root, "readonly": False},

@@ -16,6 +16,8 @@ from shim.model.plan import Op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shim.bundle.spec import Process, Spec
 
 CLONE = {
@@ -247,6 +249,15 @@ def console_op(process: Process, flags: int) -> Op:
 
 def exec_op(process: Process) -> Op:
     """execve of the user's process. The text keeps the arguments out: they may hold secrets."""
-    return Op(
-        "EXEC", f"execute {process.args[0]}", "/process/args", list=process.args, list2=process.env
-    )
+    text = f"execute {process.args[0]}"
+    return Op("EXEC", text, "/process/args", list=process.args, list2=unique(process.env))
+
+
+def unique(env: Sequence[str]) -> list[str]:
+    """Of entries with the same name the last: programs disagree on which they take (EX-07)."""
+    last: dict[str, str] = {}
+    for entry in env:
+        name = entry.partition("=")[0]
+        last.pop(name, None)
+        last[name] = entry
+    return list(last.values())

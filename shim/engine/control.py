@@ -40,6 +40,9 @@ class Control:
 
     def listen(self, dir_fd: int) -> None:
         """Replace a dead monitor's socket by our own; the caller holds the monitor lock."""
+        if self._listener is not None:
+            self._loop.add(self._listener.fileno(), ev.IN, self._accept)
+            return
         try:
             os.unlink(SOCKET, dir_fd=dir_fd)
         except FileNotFoundError:
@@ -50,9 +53,23 @@ class Control:
         self._listener = listener
         self._loop.add(listener.fileno(), ev.IN, self._accept)
 
-    def adopt(self, sock: socket.socket) -> None:
+    def inherit(self, fd: int) -> None:
+        """Take over a listening socket that this process had before it parked; before `listen`."""
+        self._listener = socket.socket(fileno=fd)
+
+    def fileno(self) -> int:
+        """The listening socket, -1 when there is none."""
+        return -1 if self._listener is None else self._listener.fileno()
+
+    def peers(self) -> list[tuple[int, bool]]:
+        """(descriptor, whether it only waits for the end) of every connection."""
+        return [(fd, fd in self._quiet) for fd in self._peers]
+
+    def adopt(self, sock: socket.socket, quiet: bool = False) -> None:
         """Serve a connection that exists already: the foreground `run`."""
         sock.setblocking(False)
+        if quiet:
+            self._quiet.add(sock.fileno())
         self._peers[sock.fileno()] = sock
         self._loop.add(sock.fileno(), ev.IN, lambda _: self._receive(sock))
 

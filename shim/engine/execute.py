@@ -216,13 +216,11 @@ def override(process: Process, options: Options) -> None:
         if not options.cwd.startswith("/"):
             raise InputError("--cwd", "", "must be an absolute path")
         process.cwd = options.cwd
-    if options.env:
-        names = {entry.partition("=")[0] for entry in options.env}
-        kept = [e for e in process.env if e.partition("=")[0] not in names]
-        process.env = kept + list(options.env)
     if options.user:
         process.uid, process.gid = parse_user(options.user, process.gid)
         process.env = [e for e in process.env if not e.startswith("HOME=")]
+    if options.env:
+        process.env = process.env + list(options.env)  # of two the last one counts
     process.additional_gids = process.additional_gids + list(options.additional_gids or ())
     if options.no_new_privs is not None:
         process.no_new_privileges = options.no_new_privs

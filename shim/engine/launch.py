@@ -18,12 +18,14 @@ from time import time_ns
 import prctl
 
 from shim import errors
+from shim.engine import park
+from shim.engine.delete import remove
 from shim.engine.facts import exit_record
 from shim.engine.kill import open_cgroup
 from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.recover import Past
-from shim.errors import NotRunningError, ShimError
+from shim.errors import NotFoundError, NotRunningError, ShimError
 from shim.kernel.api import KERNEL
 from shim.model import status
 from shim.model.container import Container
@@ -143,7 +145,8 @@ def resumed(store: Store, id: str, sock: socket.socket) -> None:
     loop = Loop()
     with directory.lock():
         # Under the container's lock: whoever has it sees a monitor that listens, or none.
-        if not take_lock(directory):
+        lock = take_lock(directory)
+        if lock < 0:
             sock.send(b"{}")
             return
         state = directory.read_state()
@@ -154,6 +157,7 @@ def resumed(store: Store, id: str, sock: socket.socket) -> None:
             record_lost(container)
             raise
         monitor = Monitor(directory, state, loop, init, open_cgroup(container), parent=False)
+        monitor.lock = lock
         monitor.open()
     sock.send(b"{}")
     sock.close()
@@ -161,15 +165,16 @@ def resumed(store: Store, id: str, sock: socket.socket) -> None:
     drive(monitor)
 
 
-def take_lock(directory: ContainerDir) -> bool:
-    """Be the only monitor of the container for the life of this process."""
+def take_lock(directory: ContainerDir) -> int:
+    """Be the only monitor of the container for the life of this process: the descriptor that holds
+    the lock, -1 when another monitor has it."""
     fd = directory.open(LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        return False
-    return True
+        return -1
+    return fd
 
 
 def record_lost(container: Container) -> None:
@@ -185,8 +190,22 @@ def record_lost(container: Container) -> None:
 
 def drive(monitor: Monitor) -> None:
     """The rest of the monitor's life."""
+    if monitor.directory.read_state().get("removeOnExit"):
+        monitor.remove = lambda: remove_container(monitor.directory.store, monitor.name)
+    if monitor.parent:
+        park.arm(monitor)
     gc.collect()
     gc.freeze()
     monitor.finish_if_idle()
     monitor.loop.run()
     monitor.end()
+
+
+def remove_container(store: Store, id: str) -> None:
+    """What --rm asks for; somebody may have been quicker."""
+    try:
+        directory = store.container(id)
+        with directory.lock():
+            remove(Container(directory))
+    except NotFoundError:
+        return

@@ -14,6 +14,7 @@ from shim.model.event import rfc3339
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from shim.engine.loop import Loop
 
@@ -38,6 +39,19 @@ class Stream:
         if sink >= 0:
             os.set_blocking(sink, False)
         loop.add(fd, ev.IN, self._readable)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What restore needs; only while nothing is pending."""
+        rest = self._rest.decode("latin-1")
+        fds = {"fd": self.fd, "log": self._log, "sink": self._sink}
+        return {"name": self.name, **fds, "rest": rest}
+
+    @staticmethod
+    def restore(loop: Loop, saved: dict[str, Any], idle: Callable[[], None]) -> Stream:
+        """The stream again, in the interpreter that woke up (engine.park)."""
+        stream = Stream(loop, saved["name"], saved["fd"], saved["log"], saved["sink"], idle)
+        stream._rest = saved["rest"].encode("latin-1")
+        return stream
 
     def _readable(self, _events: int) -> None:
         if self.fd < 0:

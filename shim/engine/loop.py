@@ -35,7 +35,7 @@ class Timer:
 class Loop:
     """Callbacks by descriptor; each is called with the epoll event mask."""
 
-    __slots__ = ("_armed", "_epoll", "_handlers", "_timerfd", "_timers", "clock", "running")
+    __slots__ = ("_armed", "_epoll", "_handlers", "_timerfd", "_timers", "clock", "last", "running")
 
     def __init__(self, clock: Clock = CLOCK) -> None:
         self.clock = clock
@@ -106,7 +106,10 @@ class Loop:
         """Until `running` is false."""
         handlers, poll = self._handlers, self._epoll.poll
         while self.running:
-            for fd, events in poll():
+            ready = poll()
+            if len(ready) > 1 or ready[0][0] != self._timerfd:
+                self.last = self.clock.now()
+            for fd, events in ready:
                 handler = handlers.get(fd)
                 if handler is not None:
                     handler(events)

@@ -48,10 +48,10 @@ class Monitor:
     ourselves."""
 
     __slots__ = (
-        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup",
-        "clock", "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle",
-        "loop", "machine", "name", "null", "number", "ops", "parent", "pid", "reaper", "remove",
-        "spawner", "streams", "template",
+        "_exited", "_leaves", "_saved", "_shared_exit", "_spawner_fd", "_timer", "_watched",
+        "cgroup", "clock", "control", "deliveries", "directory", "exit", "facts", "init",
+        "lifecycle", "lock", "loop", "machine", "name", "null", "number", "ops", "parent",
+        "pid", "reaper", "remove", "spawner", "streams", "template",
     )  # fmt: skip
 
     def __init__(
@@ -79,12 +79,13 @@ class Monitor:
         self.deliveries: dict[int, Delivery] = {}
         self.streams: list[Stream] = []
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self.number = 1
+        self.number, self.lock = 1, -1
         self.template = b""
         self.ops: list[plan.Op] = []
         self.facts = Facts(directory, loop, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = False
+        self._saved: tuple[str, float | None, str] | None = None
         self._leaves, self._spawner_fd, self._watched = 0, -1, 0
         self.exit: dict[str, Any] | None = None
         self.remove: Callable[[], None] | None = None
@@ -121,11 +122,11 @@ class Monitor:
         deadline = (
             None if saved is None else self.clock.restore(saved, max(self.lifecycle.grace, 0))
         )
-        if past.unfinished is not None:
-            self._close_lost(past.unfinished)
+        for intent in past.unfinished:
+            self._close_lost(intent)
         phase = str(state.get("phase"))
         trigger = str(state.get("trigger") or "api")
-        done = past.attempts.get(stop.POST_START, 0) > 0 and past.unfinished is None
+        done = not past.unfinished and past.outcomes.get(stop.POST_START) == stop.SUCCEEDED
         if phase == "starting" and done:
             phase = "running"
             self.facts.save(phase=phase)
@@ -157,8 +158,7 @@ class Monitor:
             elif kind == stop.TIMER:
                 self._set_deadline()
             elif kind == stop.PHASE:
-                self.facts.save(phase=rest[0])
-                self.tell()
+                self._save()
             else:
                 self.emit(*rest)
 
@@ -206,8 +206,18 @@ class Monitor:
             self._timer = self.loop.at(
                 deadline, lambda: self.act(self.machine.timer(self.clock.now()))
             )
-        persisted = None if deadline is None else self.clock.persist(deadline)
-        self.facts.save(deadline=persisted, trigger=self.machine.trigger)
+        self._save()
+
+    def _save(self) -> None:
+        """Phase and deadline in one write: a monitor that takes over must not find a stop without
+        its end. Nothing is written twice."""
+        machine = self.machine
+        facts = (machine.phase, machine.deadline, machine.trigger)
+        if facts == self._saved:
+            return
+        self._saved = facts
+        persisted = None if machine.deadline is None else self.clock.persist(machine.deadline)
+        self.facts.save(phase=machine.phase, deadline=persisted, trigger=machine.trigger)
         self.tell()
 
     def emit(self, kind: str, reason: str, message: str) -> None:
@@ -367,6 +377,13 @@ class Monitor:
         settled = not self.parent and self.machine.phase == "running"
         if self._exited or settled:
             self.loop.running = False
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is nothing to drive and nothing half done: the interpreter may go."""
+        busy = self.deliveries or self._leaves or self.facts.pending
+        quiet = not busy and not any(stream.busy for stream in self.streams)
+        return quiet and self.parent and not self._exited and self.machine.phase == "running"
 
     def end(self) -> None:
         """After the loop: remove what was to be removed, tell everybody, let go."""

@@ -23,15 +23,15 @@ SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Reaper:
     """Reads the signals through a signalfd; `on_signals` gets the numbers other than SIGCHLD."""
 
-    __slots__ = ("_early", "_fd", "_on_signals", "_owned")
+    __slots__ = ("_early", "_on_signals", "_owned", "fd")
 
     def __init__(self, loop: Loop, on_signals: Callable[[set[int]], None]) -> None:
         self._owned: dict[int, Callable[[int, Any], None]] = {}
         self._early: dict[int, tuple[int, Any]] = {}
         self._on_signals = on_signals
-        self._fd = KERNEL.signalfd(SIGNALS)
+        self.fd = KERNEL.signalfd(SIGNALS)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        loop.add(self._fd, ev.IN, self._readable)
+        loop.add(self.fd, ev.IN, lambda _: self.drain())
 
     def own(self, pid: int, handler: Callable[[int, Any], None]) -> None:
         """Call `handler(wait status, rusage)` when our child `pid` is reaped, at once if it was."""
@@ -53,10 +53,11 @@ class Reaper:
             return False
         return True
 
-    def _readable(self, _events: int) -> None:
+    def drain(self) -> None:
+        """Act on every signal that has arrived."""
         numbers: set[int] = set()
         try:
-            while data := os.read(self._fd, 128 * 16):
+            while data := os.read(self.fd, 128 * 16):
                 numbers.update(data[i] for i in range(0, len(data), 128))
         except BlockingIOError:
             pass

@@ -8,15 +8,17 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """Facts from the journal: `next_number` for the next delivery; `unfinished` the intent record
-    of a hook that was begun and not seen to end; `signalled` whether the stop signal went out;
-    `attempts` the highest attempt journalled for each hook."""
+    """Facts from the journal: `next_number` for the next delivery; `unfinished` the intent records
+    of hooks that were begun and not seen to end; `signalled` whether the stop signal went out;
+    `attempts` the highest attempt journalled for each hook; `outcomes` how its last delivery
+    ended."""
 
-    __slots__ = ("attempts", "next_number", "signalled", "unfinished")
+    __slots__ = ("attempts", "next_number", "outcomes", "signalled", "unfinished")
 
     def __init__(self, journal: list[dict[str, Any]]) -> None:
         self.next_number, self.signalled = 1, False
         self.attempts: dict[str, int] = {}
+        self.outcomes: dict[str, str] = {}
         open_: dict[int, dict[str, Any]] = {}
         for record in journal:
             kind, number = record.get("t"), record.get("n")
@@ -30,22 +32,6 @@ class Past:
                 if isinstance(attempt, int):
                     self.attempts[hook] = max(attempt, self.attempts.get(hook, 0))
                 self.next_number = max(self.next_number, number + 1)
-            elif kind == "done":
-                open_.pop(number, None)
-        self.unfinished = max(open_.values(), key=lambda r: int(r["n"]), default=None)
-
-
-def lost_record(intent: dict[str, Any]) -> dict[str, Any]:
-    """The "done" record of a delivery whose monitor died: nothing is known, which is not 0
-    (SP-12)."""
-    unknown = dict.fromkeys(("finishedAt", "durationSeconds", "exitCode", "signal"))
-    return {
-        "t": "done",
-        "n": intent["n"],
-        "startedAt": intent.get("time"),
-        **unknown,
-        "outcome": "interrupted",
-        "error": "the monitor ended during the delivery",
-        "outputTruncated": False,
-        "usage": {},
-    }
+            elif kind == "done" and number in open_:
+                self.outcomes[str(open_.pop(number).get("hook"))] = str(record.get("outcome"))
+        self.unfinished = list(open_.values())

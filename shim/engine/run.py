@@ -16,14 +16,13 @@ from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.load import load
 from shim.engine import launch, terminal
 from shim.engine.create import Request, create_container
-from shim.engine.delete import remove
 from shim.engine.execute import FORWARDED
 from shim.engine.kill import open_cgroup
 from shim.engine.logs import Stream
 from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.start import release
-from shim.errors import NotFoundError, ShimError, UnsupportedError
+from shim.errors import ShimError, UnsupportedError
 from shim.kernel.api import KERNEL
 from shim.model.container import Container
 from shim.model.store import Store
@@ -171,11 +170,12 @@ def _take_charge(
     store: Store, id: str, bundle: Bundle, request: Request, pipes: Pipes | None, made: Child
 ) -> Monitor:
     directory = store.container(id)
-    launch.take_lock(directory)
+    lock = launch.take_lock(directory)
     loop = Loop()
     state = directory.read_state()
     container = Container(directory, state)
     monitor = Monitor(directory, state, loop, made.pidfd, open_cgroup(container), parent=True)
+    monitor.lock = lock
     monitor.open()
     if pipes is not None:
         log = directory.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -185,18 +185,7 @@ def _take_charge(
         for name, pair, sink in zip(("stdout", "stderr"), pipes.from_container, sinks, strict=True):
             os.close(pair[1])
             monitor.streams.append(Stream(loop, name, pair[0], log, sink, monitor.finish_if_idle))
-    if request.remove_on_exit:
-        monitor.remove = lambda: _remove(store, id)
     return monitor
-
-
-def _remove(store: Store, id: str) -> None:
-    try:
-        directory = store.container(id)
-        with directory.lock():
-            remove(Container(directory))
-    except NotFoundError:
-        return
 
 
 def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
@@ -210,7 +199,7 @@ def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
     except ChildProcessError:
         pass
     try:
-        _remove(store, id)
+        launch.remove_container(store, id)
     except ShimError as failure:
         error.add_note(str(failure))
 

@@ -136,12 +136,14 @@ class Machine:
     ) -> list[Action]:
         """Take over from a monitor that ended in `phase`: an unfinished hook is delivered again,
         with the grace that remains (at least once: SECURITY.md ST-13, SP-11)."""
-        self.phase, self.deadline, self.trigger = phase, deadline, trigger
-        if phase == "starting" and deadline is None:
+        self.phase, self.trigger = phase, trigger
+        if phase == "starting":
             self.hook = POST_START if self.post_start else None
             return [(RUN, POST_START, "start")] if self.post_start else self._enter("running")
-        if phase not in ("terminating", "stopping") or deadline is None:
+        if phase not in ("terminating", "stopping"):
             return []
+        # a stop always ends, also when what was written down about it is damaged
+        deadline = self.deadline = now + self.grace if deadline is None else deadline
         if phase == "terminating" and self.pre_stop and not signalled and now < deadline:
             self.hook = PRE_STOP
             return [(TIMER,), (RUN, PRE_STOP, trigger)]
