@@ -35,3 +35,19 @@ class Past:
             elif kind == "done" and number in open_:
                 self.outcomes[str(open_.pop(number).get("hook"))] = str(record.get("outcome"))
         self.unfinished = list(open_.values())
+
+
+def lost_record(intent: dict[str, Any]) -> dict[str, Any]:
+    """The "done" record of a delivery whose monitor died: nothing is known, which is not 0
+    (SP-12)."""
+    unknown = dict.fromkeys(("finishedAt", "durationSeconds", "exitCode", "signal"))
+    return {
+        "t": "done",
+        "n": intent["n"],
+        "startedAt": intent.get("time"),
+        **unknown,
+        "outcome": "interrupted",
+        "error": "the monitor ended during the delivery",
+        "outputTruncated": False,
+        "usage": {},
+    }
