@@ -40,8 +40,8 @@ def credential_ops(process: Process, chdir_flags: int, joined: bool = False) -> 
     ops = [Op("CHDIR", f"chdir {process.cwd}", "/process/cwd", flags=first, str=[process.cwd])]
     umask = 0o022 if process.umask is None else process.umask
     ops.append(Op("UMASK", f"umask {umask:04o}", "/process/user/umask", num=[umask]))
-    # Without the object there are none, as in runc: were the bounding set left alone, root would get
-    # all back at execve (capabilities(7), "Capabilities and execution of programs by root").
+    # Without the object there are none, as in runc: were the bounding set left alone, root would
+    # get all back at execve (capabilities(7), "Capabilities and execution of programs by root").
     caps = process.caps or Caps()
     where = "/process/capabilities/bounding"
     ops.append(Op("BOUNDING", f"bounding set {caps.bounding:#x}", where, num=[caps.bounding]))

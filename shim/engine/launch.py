@@ -8,14 +8,11 @@ the fork, so that a changed installation cannot break a monitor later (SECURITY.
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 import signal
 import socket
 from time import time_ns
-
-import prctl
 
 from shim import errors
 from shim.engine import park
@@ -57,12 +54,13 @@ def fork(body: Callable[[socket.socket], None], keep: Iterable[int] = ()) -> soc
     code = 1
     try:
         ours.close()
+        from shim.kernel import supervisor  # the verb itself does not need it
+
         KERNEL.forget_executor()
         os.setsid()
         close_others({0, 1, 2, theirs.fileno(), *keep})
         os.chdir("/")
-        prctl.set_name("shim-monitor")
-        prctl.set_child_subreaper(1)
+        supervisor.become("shim-monitor")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         body(theirs)
         code = 0
@@ -194,6 +192,8 @@ def drive(monitor: Monitor) -> None:
         monitor.remove = lambda: remove_container(monitor.directory.store, monitor.name)
     if monitor.parent:
         park.arm(monitor)
+    import gc
+
     gc.collect()
     gc.freeze()
     monitor.finish_if_idle()

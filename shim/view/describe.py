@@ -17,10 +17,12 @@ _WIDTH = 14
 def describe(facts: dict[str, Any], now: float) -> str:
     """All about one container. `now` is in seconds since the epoch.
 
-    `facts` are: oci (what `state` prints), state (the state file), phase, deliveries and events.
+    `facts` are: oci (what `state` prints), state (the state file), phase, deliveries, events, and
+    network (devices as in kernel.netdev, None when it is the host's or the container has ended).
     """
     parts = [
         _block(_about(facts)),
+        _network(facts.get("network")),
         _exit(facts["state"].get("exit")),
         _lifecycle(facts["state"].get("lifecycle")),
         _section("Hooks", hook_view.as_table(facts["deliveries"]) if facts["deliveries"] else ""),
@@ -67,6 +69,21 @@ def _block(fields: list[tuple[str, object]], by: int = 0) -> str:
 
 def _section(title: str, text: str) -> str:
     return f"{title}:\n{indent(text)}" if text else f"{title + ':':<{_WIDTH}}{NONE}\n"
+
+
+def _network(devices: list[dict[str, Any]] | None) -> str:
+    if devices is None:
+        return ""
+    lines = [
+        f"{device['name']}  {device['state']}  {' '.join(device['addresses']) or NONE}\n"
+        for device in devices
+    ]
+    return _section("Network", escape_lines("".join(lines)))
+
+
+def escape_lines(text: str) -> str:
+    """escape, line by line: names of devices are the container's to choose."""
+    return "".join(escape(line) + "\n" for line in text.splitlines())
 
 
 def _exit(end: dict[str, Any] | None) -> str:
