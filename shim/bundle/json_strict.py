@@ -5,8 +5,7 @@ SECURITY.md IN-04 (runc takes the last of two equal keys, crun the first), IN-07
 
 from __future__ import annotations
 
-import json
-
+from shim import jsontext
 from shim.bundle.files import MAX_BYTES
 from shim.errors import InputError
 
@@ -69,19 +68,24 @@ def loads(data: bytes, file: str, pointer: str = "") -> object:
     if not text.strip(" \t\r\n"):
         raise InputError(file, pointer, "empty document")
     try:
-        document = json.loads(
+        document = jsontext.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
         )
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        cause = f"{error.msg[:1].lower()}{error.msg[1:]}"
-        raise InputError(file, pointer, f"{where}: {cause}") from None
     except RecursionError:
         raise InputError(file, pointer, _TOO_DEEP) from None
     except ValueError as error:
-        raise InputError(file, pointer, str(error)) from None
+        raise InputError(file, pointer, _explain(error)) from None
     check_tree(document, file, pointer)
     return document
+
+
+def _explain(error: ValueError) -> str:
+    """json.JSONDecodeError says where; our own hooks' errors are complete."""
+    line, column = getattr(error, "lineno", None), getattr(error, "colno", None)
+    if line is None:
+        return str(error)
+    message: str = getattr(error, "msg", "")
+    return f"line {line} column {column}: {message[:1].lower()}{message[1:]}"
 
 
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"

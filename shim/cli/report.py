@@ -78,9 +78,9 @@ class Report:
 
         now = rfc3339(time_ns())
         if self.log_format == "json":
-            import json
+            from shim import jsontext
 
-            line = json.dumps({"level": "error", "msg": text, "time": now})
+            line = jsontext.dumps({"level": "error", "msg": text, "time": now})
         else:
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
             line = f'time="{now}" level=error msg="{quoted}"'

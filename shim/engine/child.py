@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import socket
 
 from shim.errors import KernelError, ShimError
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 from shim.model import plan
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Child:
     __slots__ = ("_ops", "_sock", "joiner", "joiner_pid", "pid", "pidfd", "root")
 
     def __init__(
-        self, ops: Sequence[Op], sock: socket.socket, joiner_pid: int, joiner: int
+        self, ops: Sequence[Op], sock: unix.Socket, joiner_pid: int, joiner: int
     ) -> None:
         self._ops, self._sock = ops, sock
         self.joiner_pid, self.joiner = joiner_pid, joiner
@@ -42,14 +42,18 @@ class Child:
 
     def drive(self, on_sync: Callable[[int], None] | None = None) -> None:
         """Until READY or until execve has succeeded (end of file). Raises what the plan's failure
-        means."""
-        while (message := self._receive()) is not None:
+        means.
+
+        READY may come before PID: they are of two processes, and the forked one may run first.
+        """
+        ready = False
+        while not (ready and self.pidfd >= 0) and (message := self._receive()) is not None:
             kind, step, err, detail, *values = message
             if kind == plan.MSG_ERROR:
                 raise plan.failure(self._ops, step, err, detail)
             if kind == plan.MSG_READY:
-                break
-            if kind == plan.MSG_PID:
+                ready = True
+            elif kind == plan.MSG_PID:
                 self._adopt(values[0])
             elif kind == plan.MSG_ROOT:
                 self.root = (values[0], values[1], values[2])
@@ -122,7 +126,7 @@ def start(
     """Start the executor on a plan. `fds` maps the plan's slot names to descriptors; `blob` is the
     packed form when the caller has it already."""
     names = plan.slots(ops)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = unix.pair()
     try:
         memfd = KERNEL.sealed_bytes("shim-plan", plan.pack(ops) if blob is None else blob)
         try:

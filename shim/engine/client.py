@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 
+from shim import jsontext
 from shim.engine.control import MESSAGE_MAX, SOCKET
 from shim.errors import NotFoundError, NotRunningError, ShimError
+from shim.kernel import unix
 from shim.model import status
 from shim.model.container import Container
 
@@ -28,7 +28,7 @@ class StopWatch:
 
     __slots__ = ("_sock", "deadline", "exit", "finished", "phase")
 
-    def __init__(self, sock: socket.socket | None, first: dict[str, Any] | None) -> None:
+    def __init__(self, sock: unix.Socket | None, first: dict[str, Any] | None) -> None:
         self._sock = sock
         self.deadline: float | None = None
         self.phase = "stopped"
@@ -54,14 +54,14 @@ class StopWatch:
         found: list[dict[str, Any]] = []
         while True:
             try:
-                data = self._sock.recv(MESSAGE_MAX, socket.MSG_DONTWAIT)
+                data = self._sock.recv(MESSAGE_MAX, unix.MSG_DONTWAIT)
             except BlockingIOError:
                 return found
             except OSError:
                 data = b""
             if not data:
                 return found
-            message = json.loads(data)
+            message = jsontext.loads(data)
             self._take(message)
             found.append(message)
 
@@ -102,7 +102,7 @@ def request_stop(
 
 def ask(
     store: Store, directory: ContainerDir, request: dict[str, Any]
-) -> tuple[socket.socket, dict[str, Any]]:
+) -> tuple[unix.Socket, dict[str, Any]]:
     """(connection, first answer). Twice when the monitor ended just as we connected."""
     for attempt in (1, 2):
         sock = connect(directory)
@@ -115,7 +115,7 @@ def ask(
             continue
         try:
             sock.settimeout(ANSWER_SECONDS)
-            sock.send(json.dumps(request).encode())
+            sock.send(jsontext.dumps(request).encode())
             data = sock.recv(MESSAGE_MAX)
         except TimeoutError:
             sock.close()
@@ -127,7 +127,7 @@ def ask(
             if attempt == 2:
                 break
             continue
-        answer = json.loads(data)
+        answer = jsontext.loads(data)
         if "error" in answer:
             sock.close()
             raise ShimError(answer["error"])
@@ -137,9 +137,9 @@ def ask(
     raise ShimError("the monitor ended before it answered")
 
 
-def connect(directory: ContainerDir) -> socket.socket | None:
+def connect(directory: ContainerDir) -> unix.Socket | None:
     """A connection to a live monitor, None when there is none."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock = unix.Socket()
     try:
         sock.connect(f"/proc/self/fd/{directory.fd}/{SOCKET}")
     except (FileNotFoundError, ConnectionError):

@@ -191,10 +191,15 @@ def root_ops(spec: Spec, rootfs: str | None) -> list[Op]:
     first = PROPAGATION[""] if wanted & (MS_SHARED | MS_UNBINDABLE) else wanted | MS_REC
     where = "/linux/rootfsPropagation" if spec.linux.rootfs_propagation else ""
     path = rootfs or spec.root.path
-    return [
+    ops = [
         Op("PROPAGATION", "cut mount propagation to the host", where, num=[first]),
         Op("ROOT_BIND", f"bind the rootfs {path}", "/root/path", fd="rootfs", str=[path]),
     ]
+    if wanted & MS_PRIVATE:
+        # The bound tree comes from the host as a slave. Now, and not in the end, because mounts
+        # below may ask to stay slaves.
+        ops.append(Op("REMOUNT", "make the rootfs private", where, num=[0, 0, wanted], str=["/"]))
+    return ops
 
 
 def pivot_ops(spec: Spec, options: Options) -> list[Op]:

@@ -8,12 +8,12 @@ Requests: {"op": "stop", "grace": S|null, "trigger": T, "reason": T|null, "now":
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import struct
 
+from shim import jsontext
 from shim.engine import loop as ev
+from shim.kernel import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Control:
 
     def __init__(self, loop: Loop, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._loop, self._handle = loop, handle
-        self._listener: socket.socket | None = None
-        self._peers: dict[int, socket.socket] = {}
+        self._listener: unix.Socket | None = None
+        self._peers: dict[int, unix.Socket] = {}
         self._quiet: set[int] = set()
 
     def listen(self, dir_fd: int) -> None:
@@ -47,7 +47,7 @@ class Control:
             os.unlink(SOCKET, dir_fd=dir_fd)
         except FileNotFoundError:
             pass
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        listener = unix.Socket(unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK)
         listener.bind(f"/proc/self/fd/{dir_fd}/{SOCKET}")
         listener.listen(128)
         self._listener = listener
@@ -55,7 +55,7 @@ class Control:
 
     def inherit(self, fd: int) -> None:
         """Take over a listening socket that this process had before it parked; before `listen`."""
-        self._listener = socket.socket(fileno=fd)
+        self._listener = unix.Socket(fd=fd)
 
     def fileno(self) -> int:
         """The listening socket, -1 when there is none."""
@@ -65,7 +65,7 @@ class Control:
         """(descriptor, whether it only waits for the end) of every connection."""
         return [(fd, fd in self._quiet) for fd in self._peers]
 
-    def adopt(self, sock: socket.socket, quiet: bool = False) -> None:
+    def adopt(self, sock: unix.Socket, quiet: bool = False) -> None:
         """Serve a connection that exists already: the foreground `run`."""
         sock.setblocking(False)
         if quiet:
@@ -76,16 +76,16 @@ class Control:
     def _accept(self, _events: int) -> None:
         assert self._listener is not None
         try:
-            sock, _ = self._listener.accept()
+            sock = self._listener.accept()
         except OSError:
             return
-        _, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        _, uid, _ = struct.unpack("iII", sock.getsockopt(unix.SOL_SOCKET, unix.SO_PEERCRED, 12))
         if uid not in (0, os.geteuid()) or len(self._peers) >= PEERS_MAX:
             sock.close()
             return
         self.adopt(sock)
 
-    def _receive(self, sock: socket.socket) -> None:
+    def _receive(self, sock: unix.Socket) -> None:
         try:
             data = sock.recv(MESSAGE_MAX)
         except BlockingIOError:
@@ -96,7 +96,7 @@ class Control:
             self._hang_up(sock)
             return
         try:
-            request = json.loads(data)
+            request = jsontext.loads(data)
             if not isinstance(request, dict):
                 raise ValueError("not an object")
             answer = self._handle(request)
@@ -107,9 +107,9 @@ class Control:
             answer = {"error": f"bad request: {error}"}
         self._send(sock, answer)
 
-    def _send(self, sock: socket.socket, message: dict[str, Any]) -> None:
+    def _send(self, sock: unix.Socket, message: dict[str, Any]) -> None:
         try:
-            sock.send(json.dumps(message, separators=(",", ":")).encode())
+            sock.send(jsontext.dumps(message).encode())
         except BlockingIOError:
             self._hang_up(sock)  # a reader that does not read: it can ask again
         except OSError:
@@ -121,7 +121,7 @@ class Control:
             if final or fd not in self._quiet:
                 self._send(sock, message)
 
-    def _hang_up(self, sock: socket.socket) -> None:
+    def _hang_up(self, sock: unix.Socket) -> None:
         self._quiet.discard(sock.fileno())
         if self._peers.pop(sock.fileno(), None) is not None:
             self._loop.drop(sock.fileno())

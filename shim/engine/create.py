@@ -6,10 +6,10 @@ noted on the error (runtime-spec "Create", SECURITY.md ST-01).
 
 from __future__ import annotations
 
-import json
 import os
 from time import time_ns
 
+from shim import jsontext
 from shim.bundle.load import load
 from shim.engine import child, compile
 from shim.engine.cgroup_setup import location, setup
@@ -246,12 +246,12 @@ def record(
 
 def dump_ops(ops: list[plan.Op]) -> bytes:
     """The words of a plan, to explain a failed step of a hook without compiling again."""
-    return json.dumps([[op.name, op.text, op.where] for op in ops]).encode()
+    return jsontext.dumps([[op.name, op.text, op.where] for op in ops]).encode()
 
 
 def load_ops(data: bytes) -> list[plan.Op]:
     """The inverse of dump_ops; such ops can be explained, not packed."""
-    return [plan.Op(name, text, where) for name, text, where in json.loads(data)]
+    return [plan.Op(name, text, where) for name, text, where in jsontext.loads(data)]
 
 
 def write_pid_file(path: str, pid: int) -> None:

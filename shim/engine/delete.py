@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 
 from shim.engine.kill import open_cgroup
 from shim.errors import NotFoundError, NotRunningError, ShimError, StateError
 from shim.kernel.cgroup import CgroupGoneError
+from shim.kernel.sig import signal
 from shim.model import status
 from shim.model.container import Container
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXIT_SECONDS = 10.0
 """After SIGKILL: longer means a process in uninterruptible sleep (SECURITY.md SP-19)."""
+MONITOR_SECONDS = 3.0
+"""What a monitor has for writing down the end of its container."""
 
 
 def delete(store: Store, id: str, force: bool) -> None:
@@ -27,39 +29,69 @@ def delete(store: Store, id: str, force: bool) -> None:
     try:
         directory = store.container(id)
         with directory.lock():
-            _delete(directory, force)
+            container = _checked(directory, force)
+            init = _kill_init(container)
+        # Without the lock: a monitor needs it to write down the end and to leave.
+        _wait_init(container, init)
+        _wait_monitor(container, force)
+        with directory.lock():
+            remove(_checked(directory, force))
     except NotFoundError:
         if not force:
             raise
 
 
-def _delete(directory: ContainerDir, force: bool) -> None:
+def _checked(directory: ContainerDir, force: bool) -> Container:
     container = Container(directory)
     now = container.status()
-    phase = container.state.get("phase")
     if not force and now not in (status.STOPPED, status.CREATED):
+        phase = container.state.get("phase")
         doing = "stopping" if phase in ("terminating", "stopping") else now
         raise StateError(f"cannot delete container that is not stopped: {doing}")
-    if now != status.STOPPED or force:
-        end_init(container)
-    remove(container)
+    return container
 
 
-def end_init(container: Container) -> None:
-    """SIGKILL and wait until init has ended; a container whose init is gone already is fine."""
+def _kill_init(container: Container) -> int:
+    """SIGKILL; a pidfd to wait on, -1 when init is gone already."""
     try:
         pidfd = container.open_init()
     except NotRunningError:
+        return -1
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        os.close(pidfd)
+        return -1
+    return pidfd
+
+
+def _wait_init(container: Container, pidfd: int) -> None:
+    if pidfd >= 0 and not _ended(pidfd, EXIT_SECONDS):
+        raise ShimError(f"process {container.pid} does not end after SIGKILL")
+
+
+def _wait_monitor(container: Container, force: bool) -> None:
+    """Its last writes would meet the removal. A monitor that is stuck does not keep us: it is in
+    the way of nothing but itself, and `force` ends it (SECURITY.md SP-13)."""
+    try:
+        pidfd = container.open_monitor()
+    except NotRunningError:
         return
     try:
-        try:
+        if not _ended(os.dup(pidfd), MONITOR_SECONDS) and force:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
+
+
+def _ended(pidfd: int, seconds: float) -> bool:
+    """Whether the process has ended, waiting for it; closes the pidfd."""
+    try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        if not poll.poll(EXIT_SECONDS * 1000):
-            raise ShimError(f"process {container.pid} does not end after SIGKILL")
+        return bool(poll.poll(seconds * 1000))
     finally:
         os.close(pidfd)
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import socket
 
 from shim.engine import loop as ev
 from shim.engine.output import Output
 from shim.engine.stop import FAILED, INTERRUPTED, SUCCEEDED, TIMED_OUT
 from shim.errors import CannotInvokeError, CommandNotFoundError, ShimError, strerror
-from shim.kernel import proc
+from shim.kernel import proc, unix
 from shim.kernel.cgroup import read_events
+from shim.kernel.sig import signal
 from shim.model import plan
 from shim.model.event import rfc3339
 
@@ -58,7 +57,7 @@ class Delivery:
         self.rss: int | None = None
         self.output = Output()
         self.leaf: Cgroup | None = None
-        self.status: socket.socket | None = None
+        self.status: unix.Socket | None = None
         self.pid = 0
         self.timer: Timer | None = None
         self.done = self.migrate = False
@@ -93,15 +92,13 @@ class Delivery:
                 self._spawn()
         except (ShimError, OSError) as error:
             self.error = str(error)
-            self.finish(FAILED)
+            self._fail()
 
     def _spawn(self) -> None:
         monitor = self.monitor
         self.leaf = monitor.cgroup.child(f"hook-{self.number}-{int(self.migrate)}")
         write = self.output.open()
-        ours, theirs = socket.socketpair(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
-        )
+        ours, theirs = unix.pair(unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK)
         self.status = ours
         try:
             theirs.setblocking(True)  # the executor's end waits for nothing but must not see EAGAIN
@@ -126,7 +123,7 @@ class Delivery:
         if pid:
             return  # the joiner: it is reaped with everything else
         self.error = f"clone3: {strerror(err)}" + (" (pids limit)" if err == errno.EAGAIN else "")
-        self.finish(FAILED)
+        self._fail()
 
     def spawner_died(self) -> None:
         """Its socket closed while we may still wait for its answer; a new one is started on
@@ -166,7 +163,7 @@ class Delivery:
             self.error = str(failure)
             if isinstance(failure, (CannotInvokeError, CommandNotFoundError)):
                 self.exit_code = 126  # as container runtimes report both to the kubelet
-            self.finish(FAILED)
+            self._fail()
 
     def _adopt(self, pid: int) -> None:
         if self.monitor.reaper.is_child(pid):
@@ -183,7 +180,7 @@ class Delivery:
         CLONE_INTO_CGROUP children at birth (SECURITY.md CG-01)."""
         if self.migrate:
             self.error = why
-            self.finish(FAILED)
+            self._fail()
             return
         self.migrate = True
         self._release()
@@ -191,7 +188,7 @@ class Delivery:
             self._spawn()
         except (ShimError, OSError) as error:
             self.error = str(error)
-            self.finish(FAILED)
+            self._fail()
 
     def _on_output(self, _events: int) -> None:
         if not self.output.drain():
@@ -227,6 +224,14 @@ class Delivery:
             }
             self.error = why or self.error or default.get(outcome)
             self.finish(outcome)
+
+    def _fail(self) -> None:
+        """It could not be run. Maybe because the container was ending, which is no fault of the
+        hook (SECURITY.md HK-13)."""
+        if self.exit_code is None and proc.is_exiting(self.monitor.pid):
+            self.cut(INTERRUPTED, "the container exited")
+        else:
+            self.finish(FAILED)
 
     def finish(self, outcome: str) -> None:
         """Exactly once: kill what is left, tell the state machine, then write down what

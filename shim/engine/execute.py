@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 
 from shim.engine import child, compile
 from shim.engine.create import load_ops, write_pid_file
@@ -16,6 +15,7 @@ from shim.engine.kill import open_cgroup
 from shim.engine.slots import connect
 from shim.errors import InputError, KernelError, StateError, UsageError
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 from shim.model import plan, status
 from shim.model.container import Container
 

@@ -8,10 +8,10 @@ same budget (ARCHITECTURE.md "Processes"; KUBERNETES.md rule 89). SIGKILL is alw
 from __future__ import annotations
 
 import os
-import signal
 
 from shim.errors import KernelError, NotRunningError
 from shim.kernel.cgroup import Cgroup, find_mount
+from shim.kernel.sig import signal
 from shim.model import status
 from shim.model.container import Container
 

@@ -8,13 +8,10 @@ the fork, so that a changed installation cannot break a monitor later (SECURITY.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import signal
-import socket
 from time import time_ns
 
-from shim import errors
+from shim import errors, jsontext
 from shim.engine import park
 from shim.engine.delete import remove
 from shim.engine.facts import exit_record
@@ -23,7 +20,9 @@ from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.recover import Past
 from shim.errors import NotFoundError, NotRunningError, ShimError
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 from shim.model import status
 from shim.model.container import Container
 from shim.model.event import WARNING, event
@@ -40,14 +39,14 @@ LOCK = "monitor.lock"
 REPORT_MAX = 64 << 10
 
 
-def fork(body: Callable[[socket.socket], None], keep: Iterable[int] = ()) -> socket.socket:
+def fork(body: Callable[[unix.Socket], None], keep: Iterable[int] = ()) -> unix.Socket:
     """Run `body` in a detached child; returns our end of a SOCK_SEQPACKET pair, `body` gets the
     other.
 
     `keep` are the descriptors that the child needs besides stdio; everything else is closed there.
     The child never returns: an exception of `body` is reported through the socket (see `receive`).
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = unix.pair()
     if os.fork() != 0:
         theirs.close()
         return ours
@@ -89,7 +88,7 @@ def detach_stdio() -> None:
         os.close(null)
 
 
-def report_error(sock: socket.socket, error: BaseException) -> None:
+def report_error(sock: unix.Socket, error: BaseException) -> None:
     """Send an exception to the verb that waits for us."""
     notes = getattr(error, "__notes__", [])
     message = {
@@ -98,17 +97,17 @@ def report_error(sock: socket.socket, error: BaseException) -> None:
         "notes": notes,
     }
     try:
-        sock.send(json.dumps(message).encode()[:REPORT_MAX])
+        sock.send(jsontext.dumps(message).encode()[:REPORT_MAX])
     except OSError:
         return
 
 
-def receive(sock: socket.socket) -> dict[str, Any]:
+def receive(sock: unix.Socket) -> dict[str, Any]:
     """The child's next message; its exception is raised here, with its own class."""
     data = sock.recv(REPORT_MAX)
     if not data:
         raise ShimError("the monitor ended unexpectedly")
-    message: dict[str, Any] = json.loads(data)
+    message: dict[str, Any] = jsontext.loads(data)
     if "error" in message:
         raise rebuild(message)
     return message
@@ -129,7 +128,7 @@ def resume(store: Store, id: str) -> None:
     """Have a monitor for a container that exists; returns when its control socket listens."""
     root = store.root
 
-    def body(sock: socket.socket) -> None:
+    def body(sock: unix.Socket) -> None:
         detach_stdio()
         resumed(Store(root), id, sock)
 
@@ -137,7 +136,7 @@ def resume(store: Store, id: str) -> None:
         receive(sock)
 
 
-def resumed(store: Store, id: str, sock: socket.socket) -> None:
+def resumed(store: Store, id: str, sock: unix.Socket) -> None:
     """In the child: become the container's monitor, unless there is one by now."""
     directory = store.container(id)
     loop = Loop()

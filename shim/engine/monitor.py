@@ -8,7 +8,6 @@ the journal. ARCHITECTURE.md "Processes"; SECURITY.md section 9 "Monitor".
 from __future__ import annotations
 
 import os
-import signal
 
 from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.signals import signal_name
@@ -25,6 +24,7 @@ from shim.engine.spawner import Spawner
 from shim.engine.stop import Machine
 from shim.errors import ShimError
 from shim.kernel import proc
+from shim.kernel.sig import signal
 from shim.model import plan
 from shim.model.event import event
 

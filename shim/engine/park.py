@@ -10,16 +10,16 @@ with the installation that is there then; when that is gone, the next verb start
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
 
+from shim import jsontext
 from shim.engine.kill import open_cgroup
 from shim.engine.logs import Stream
 from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.recover import Past
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
 from shim.model.container import Container
 from shim.model.store import Store
@@ -85,7 +85,7 @@ def sleep(parked: dict[str, Any]) -> None:
     flags = ["-I", "-S"] if sys.flags.no_site else ["-I"]
     program = [sys.executable, *flags, "-X", "utf8", os.path.join(package_dir(), "__main__.py")]
     argv = ["shim-executor", "wait", str(len(wake)), *map(str, wake), *program]
-    command = [*argv, VERB, json.dumps(parked)]
+    command = [*argv, VERB, jsontext.dumps(parked)]
     os.execve(KERNEL.executor(), command, os.environ)  # noqa: S606 - a descriptor, no path
 
 
@@ -93,7 +93,7 @@ def wake(text: str) -> int:
     """In the new interpreter: be the monitor again."""
     from shim.engine import launch
 
-    parked = json.loads(text)
+    parked = jsontext.loads(text)
     store = Store(parked["root"])
     directory = store.container(parked["id"])
     state = directory.read_state()
@@ -104,7 +104,7 @@ def wake(text: str) -> int:
     monitor.control.inherit(parked["listener"])
     monitor.open()
     for fd, quiet in parked["peers"]:
-        monitor.control.adopt(socket.socket(fileno=fd), quiet)
+        monitor.control.adopt(unix.Socket(fd=fd), quiet)
     for stream in parked["streams"]:
         monitor.streams.append(Stream.restore(monitor.loop, stream, monitor.finish_if_idle))
     for fd in [parked["init"], parked["lock"], parked["listener"], *_fds(parked)]:

@@ -4,10 +4,10 @@ SP-15)."""
 from __future__ import annotations
 
 import os
-import signal
 
 from shim.engine import loop as ev
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,12 +6,10 @@ through pipes that the monitor writes (and logs); stdin is the caller's own.
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
-import socket
 
+from shim import jsontext
 from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.load import load
 from shim.engine import launch, terminal
@@ -23,7 +21,9 @@ from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.start import release
 from shim.errors import ShimError, UnsupportedError
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 from shim.model.container import Container
 from shim.model.store import Store
 
@@ -77,9 +77,9 @@ def run(store: Store, id: str, bundle_dir: str, **flags: Any) -> int:
         standalone=True,
         remove_on_exit=bool(flags["rm"]),
     )
-    console: tuple[socket.socket, socket.socket] | None = None
+    console: tuple[unix.Socket, unix.Socket] | None = None
     if tty and not detach and not request.console_socket:
-        console = socket.socketpair()
+        console = unix.pair(unix.SOCK_STREAM)
         request.console_fd = console[1].fileno()
     pipes = None if tty else Pipes()
     if pipes is not None and not detach:
@@ -94,7 +94,7 @@ def _supervise(
     request: Request,
     detach: bool,
     pipes: Pipes | None,
-    console: tuple[socket.socket, socket.socket] | None,
+    console: tuple[unix.Socket, unix.Socket] | None,
 ) -> int:
     keep = pipes.all() if pipes is not None else []
     keep += range(3, 3 + request.preserve_fds)
@@ -103,7 +103,7 @@ def _supervise(
     root = store.root
     signals = None if detach else KERNEL.signalfd(FORWARDED)
 
-    def body(sock: socket.socket) -> None:
+    def body(sock: unix.Socket) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         monitored(Store(root), id, bundle, request, detach, pipes, sock)
 
@@ -136,7 +136,7 @@ def monitored(
     request: Request,
     detach: bool,
     pipes: Pipes | None,
-    sock: socket.socket,
+    sock: unix.Socket,
 ) -> None:
     """Create, take charge, start, report, and stay for the container's life."""
     if detach or pipes is None:
@@ -156,7 +156,7 @@ def monitored(
         raise
     launch.detach_stdio()
     os.closerange(3, 3 + request.preserve_fds)
-    sock.send(json.dumps({"pid": made.pid}).encode())
+    sock.send(jsontext.dumps({"pid": made.pid}).encode())
     if detach:
         sock.close()
     else:
@@ -207,7 +207,7 @@ def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
 # ---- in the caller's process
 
 
-def _foreground(sock: socket.socket, readers: list[int], signals: int) -> int:
+def _foreground(sock: unix.Socket, readers: list[int], signals: int) -> int:
     """Copy output, pass signals on, until the container has ended and all its output has been
     seen."""
     targets = dict(zip(readers, (1, 2), strict=False))
@@ -244,7 +244,7 @@ def _copy(source: int, target: int) -> bool:
     return True
 
 
-def _forward(sock: socket.socket, signals: int, interrupts: int) -> int:
+def _forward(sock: unix.Socket, signals: int, interrupts: int) -> int:
     """SIGTERM and SIGINT are a graceful stop, the second SIGINT an immediate one; the rest goes to
     the container as it is (CONTRACT.md, `run`)."""
     number = int.from_bytes(os.read(signals, 128)[:4], "little")
@@ -254,17 +254,17 @@ def _forward(sock: socket.socket, signals: int, interrupts: int) -> int:
     else:
         request = {"op": "signal", "number": number}
     try:
-        sock.send(json.dumps(request).encode())
+        sock.send(jsontext.dumps(request).encode())
     except OSError:
         return 0
     return int(number == signal.SIGINT)
 
 
-def _news(sock: socket.socket, status: int | None) -> int | None:
+def _news(sock: unix.Socket, status: int | None) -> int | None:
     data = sock.recv(MESSAGE_MAX)
     if not data:
         raise ShimError("the monitor ended before the container had stopped")
-    message = json.loads(data)
+    message = jsontext.loads(data)
     if not message.get("finished"):
         return status
     end = message["exit"]
@@ -273,7 +273,7 @@ def _news(sock: socket.socket, status: int | None) -> int | None:
     return 125 if end["exitCode"] is None else int(end["exitCode"])
 
 
-def _foreground_tty(sock: socket.socket, console: socket.socket, signals: int) -> int:
+def _foreground_tty(sock: unix.Socket, console: unix.Socket, signals: int) -> int:
     """The caller's terminal becomes the container's."""
     with console:
         master = terminal.receive_master(console.fileno())

@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 
 from shim.bundle.mounts import parse_options
 from shim.engine.compile import CLONE
 from shim.errors import InputError, KernelError, ShimError, strerror
+from shim.kernel import unix
 from shim.kernel.api import AT_FDCWD, AT_RECURSIVE, KERNEL, OPEN_TREE_CLONE
 
 TYPE_CHECKING = False
@@ -139,7 +139,7 @@ def _tree(path: str, recursive: bool, what: str) -> int:
 def listen(directory: ContainerDir) -> int:
     """The socket on which init waits for `start`. Bound through the directory's descriptor: the
     path may be longer than sun_path's 108 bytes."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock = unix.Socket()
     try:
         sock.bind(f"/proc/self/fd/{directory.fd}/{START_SOCKET}")
         sock.listen(8)
@@ -151,7 +151,7 @@ def listen(directory: ContainerDir) -> int:
 
 def connect(path: str) -> int:
     """A connection to the --console-socket of the engine (runc's docs/terminals.md)."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = unix.Socket(unix.SOCK_STREAM)
     parent = -1
     try:
         parent = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

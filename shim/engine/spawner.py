@@ -10,9 +10,9 @@ from __future__ import annotations
 import array
 import os
 import signal
-import socket
 
 from shim.errors import KernelError, ShimError
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
 from shim.model import plan
 
@@ -27,7 +27,7 @@ class Spawner:
     __slots__ = ("_sock", "generation", "pid", "pidfd")
 
     def __init__(self) -> None:
-        self._sock: socket.socket | None = None
+        self._sock: unix.Socket | None = None
         self.pid, self.pidfd = 0, -1
         self.generation = 0
 
@@ -35,7 +35,7 @@ class Spawner:
         """Have it running."""
         if self._sock is not None:
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = unix.pair()
         try:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -76,7 +76,7 @@ class Spawner:
         try:
             message = plan.MSG.pack(plan.MSG_GO, 0, 0, 0, token, int(migrate), 0, 0)
             rights = array.array("i", [status, memfd, cgroup, *stdio, *fds])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            ancillary = [(unix.SOL_SOCKET, unix.SCM_RIGHTS, rights)]
             for attempt in (1, 2):
                 self.start()
                 assert self._sock is not None
@@ -96,7 +96,7 @@ class Spawner:
         found = []
         while self._sock is not None:
             try:
-                data = self._sock.recv(plan.MSG.size, socket.MSG_DONTWAIT)
+                data = self._sock.recv(plan.MSG.size, unix.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError:

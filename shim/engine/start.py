@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from time import time_ns
 
 from shim.engine.slots import START_SOCKET
 from shim.errors import KernelError, NotRunningError, ShimError
+from shim.kernel import unix
 from shim.model import plan, status
 from shim.model.container import Container
 from shim.model.event import NORMAL, event
@@ -54,7 +54,7 @@ def release(directory: ContainerDir) -> None:
 def go(directory: ContainerDir) -> None:
     """The start socket's protocol: GO, then end of file once execve has succeeded
     (csrc/final.c)."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+    with unix.Socket() as sock:
         try:
             sock.connect(f"/proc/self/fd/{directory.fd}/{START_SOCKET}")
             sock.send(plan.MSG.pack(plan.MSG_GO, 0, 0, 0, 0, 0, 0, 0))

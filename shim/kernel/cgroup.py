@@ -13,12 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 from time import monotonic
 
 from shim.errors import KernelError, ShimError
 from shim.kernel import cgroup_tree as tree
 from shim.kernel.cgroup_mount import CgroupMount, find_mount
+from shim.kernel.sig import signal
 
 __all__ = ["Cgroup", "CgroupGoneError", "CgroupMount", "find_mount", "read_events"]
 

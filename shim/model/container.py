@@ -89,6 +89,10 @@ class Container:
             return recorded
         return status.STOPPED
 
+    def open_monitor(self) -> int:
+        """A pidfd of the container's monitor; NotRunningError when there is none."""
+        return _open(self.state.get("monitor") or {})
+
     def monitor_pid(self) -> int | None:
         """The pid of the live monitor, None when there is none."""
         monitor = self.state.get("monitor")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import stat
 
+from shim import jsontext
 from shim.errors import KernelError, NotFoundError, ShimError
 from shim.model import files, journal, lock
 
@@ -59,7 +59,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def parse_state(data: bytes) -> dict[str, Any]:
     """state.json as a dict with keys of the right types; ShimError "corrupt state" otherwise."""
     try:
-        state = json.loads(data)
+        state = jsontext.loads(data)
     except (ValueError, RecursionError) as error:
         raise ShimError(f"corrupt state: {STATE}: {error}") from None
     if not isinstance(state, dict):
@@ -182,7 +182,7 @@ class ContainerDir:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace state.json; `version` is set here."""
-        data = json.dumps({**state, "version": VERSION}, separators=(",", ":")).encode("ascii")
+        data = jsontext.dumps({**state, "version": VERSION}).encode("ascii")
         self.write_bytes(STATE, data)
 
     def update(self, **changes: Any) -> dict[str, Any]:

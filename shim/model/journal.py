@@ -7,8 +7,9 @@ line that fails (SECURITY.md ST-04).
 
 from __future__ import annotations
 
-import json
 from binascii import crc32
+
+from shim import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _CRC = b',"crc":'
 
 def encode(seq: int, record: dict[str, Any]) -> bytes:
     """The line for `record`, newline included."""
-    body = json.dumps({"seq": seq, **record}, separators=(",", ":")).encode("ascii")
+    body = jsontext.dumps({"seq": seq, **record}).encode("ascii")
     return body[:-1] + _CRC + b"%d}\n" % crc32(body)
 
 
@@ -32,7 +33,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
     if int(line[cut + len(_CRC) : -1][:11]) != crc32(body):
         return None
     try:
-        record = json.loads(body)
+        record = jsontext.loads(body)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

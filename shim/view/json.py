@@ -3,7 +3,7 @@ raw."""
 
 from __future__ import annotations
 
-import json
+from shim import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def line(value: Any) -> str:
     """`value` in one line, for streams and lists."""
-    return json.dumps(value, separators=(",", ":")) + "\n"
+    return jsontext.dumps(value) + "\n"
 
 
 def document(value: Any) -> str:
     """`value` indented as runc does."""
-    return json.dumps(value, indent=2) + "\n"
+    return jsontext.pretty(value) + "\n"
