@@ -90,7 +90,7 @@ static int make_fs(struct ctx *c, const struct plan_op *op, const struct statx *
                    uint32_t *detail)
 {
     const char *type = op_str(c, op, 1), *source = op_str(c, op, 2);
-    int copyup = op->flags & MOUNT_TMPCOPYUP;
+    int copyup = old && op->flags & MOUNT_TMPCOPYUP; /* nothing to copy: "ro" at once */
     uint64_t attr = copyup ? op->num[0] & ~(uint64_t)MOUNT_ATTR_RDONLY : op->num[0];
     int fs = fs_open(type, detail);
     if (fs < 0)

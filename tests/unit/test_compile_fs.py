@@ -161,3 +161,5 @@ def test_propagation_of_the_root(propagation: str | None, first: int, last: int 
     assert next(op for op in ops if op.name == "PROPAGATION").num == (first,)
     found = [op.num[1] for op in ops if op.name == "ROOT_ATTR"]
     assert found == ([] if last is None else [last])
+    early = [op.num[2] for op in ops if (op.name, op.str) == ("REMOUNT", ("/",))]
+    assert early == ([1 << 18 | 1 << 14] if propagation == "rprivate" else [])
