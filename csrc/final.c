@@ -26,28 +26,8 @@ int op_setsid(struct ctx *c, const struct plan_op *op, uint32_t *detail)
     return sid < 0 ? (int)sid : 0;
 }
 
-static int make_dirs(const char *path)
-{
-    char buf[4096];
-    size_t n = strlen(path);
-    if (n >= sizeof(buf))
-        return -ENAMETOOLONG;
-    memcpy(buf, path, n + 1);
-    for (size_t i = 1; i <= n; i++) {
-        if (buf[i] != '/' && buf[i] != 0)
-            continue;
-        char keep = buf[i];
-        buf[i] = 0;
-        int err = sys_mkdirat(AT_FDCWD, buf, 0755);
-        buf[i] = keep;
-        if (err && err != -EEXIST)
-            return err;
-    }
-    return 0;
-}
-
-/* A working directory reached through a magic link may lie outside the root; the kernel then gives a
- * path that does not start with "/" (SECURITY.md CV-10, CVE-2024-21626). */
+/* A kernel path that does not start with "/" is outside of our root: the second line of defence against
+ * CVE-2024-21626, for what openat2 cannot see (SECURITY.md CV-10). */
 static int check_cwd(void)
 {
     static char buf[4096];
@@ -57,18 +37,67 @@ static int check_cwd(void)
     return buf[0] == '/' ? 0 : -ENOENT;
 }
 
+/* No magic links: /proc/self/fd/N names whatever N happens to be, in this process or a later one. */
+static int open_dir(int at, const char *path)
+{
+    return sys_openat2(at, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
+}
+
+static int enter(const char *path)
+{
+    int fd = open_dir(AT_FDCWD, path);
+    int err = fd < 0 ? fd : sys_fchdir(fd);
+    if (fd >= 0)
+        sys_close(fd);
+    return err;
+}
+
+/* The next component of a path goes to `name`, of 256 bytes; what comes after it is returned. */
+static const char *component(const char *path, char *name)
+{
+    size_t n = 0;
+    while (*path == '/')
+        path++;
+    while (path[n] && path[n] != '/' && n < 256)
+        n++;
+    if (n == 256)
+        return NULL;
+    memcpy(name, path, n);
+    name[n] = 0;
+    return path + n;
+}
+
+static int make_dirs(const char *path)
+{
+    char name[256];
+    int at = open_dir(AT_FDCWD, "/");
+    while (at >= 0 && (path = component(path, name)) && *name) {
+        int next = open_dir(at, name);
+        if (next == -ENOENT) {
+            int err = sys_mkdirat(at, name, 0755);
+            next = err && err != -EEXIST ? err : open_dir(at, name);
+        }
+        sys_close(at);
+        at = next;
+    }
+    if (at < 0)
+        return at;
+    sys_close(at);
+    return path ? 0 : -ENAMETOOLONG;
+}
+
 /* Tried with the privileges of now; when that is refused, again after the ids have changed (EX-08). */
 int op_chdir(struct ctx *c, const struct plan_op *op, uint32_t *detail)
 {
     const char *path = op_str(c, op, 0);
     if (c->chdir_done)
         return 0;
-    int err = sys_chdir(path);
+    int err = enter(path);
     if (err == -ENOENT && (op->flags & CHDIR_CREATE)) {
         err = make_dirs(path);
         *detail = D_CREATE;
         if (!err)
-            err = sys_chdir(path);
+            err = enter(path);
     }
     if (err == -EACCES && (op->flags & CHDIR_FIRST_TRY))
         return 0;

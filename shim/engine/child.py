@@ -50,7 +50,7 @@ class Child:
         while not (ready and self.pidfd >= 0) and (message := self._receive()) is not None:
             kind, step, err, detail, *values = message
             if kind == plan.MSG_ERROR:
-                raise plan.failure(self._ops, step, err, detail)
+                raise plan.failure(self._explain(), step, err, detail)
             if kind == plan.MSG_READY:
                 ready = True
             elif kind == plan.MSG_PID:

@@ -45,7 +45,9 @@ class Findings:
         return found
 
 
-def attack(rt: Runtime, attacker: Path, action: Callable[[str], object], **changes: object) -> Findings:
+def attack(
+    rt: Runtime, attacker: Path, action: Callable[[str], object], **changes: object
+) -> Findings:
     """Run `action(id)` while the attacker is the container's init; its findings."""
     shutil.copy(attacker, rt.rootfs / "attacker")
     for name in ("ready", "findings"):
