@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -219,8 +220,8 @@ def test_working_directory_is_tried_before_and_after_the_ids(executor: str, tmp_
     assert only_later.error == (2, errno.EACCES, 0)
 
 
-def test_working_directory_outside_the_root(executor: str, tmp_path: Path) -> None:
-    """CVE-2024-21626: a descriptor of a directory outside, reached through a magic link."""
+def test_working_directory_through_a_magic_link(executor: str, tmp_path: Path) -> None:
+    """CVE-2024-21626: a descriptor of a directory outside of the root."""
     if executor != FREESTANDING:
         executor = FREESTANDING  # the sanitized one needs its libraries inside of the new root
     (tmp_path / "root/proc").mkdir(parents=True)
@@ -234,4 +235,19 @@ def test_working_directory_outside_the_root(executor: str, tmp_path: Path) -> No
         result = run(executor, ops, fds={"x": fd}, prefix=prefix)
     finally:
         os.close(fd)
-    assert result.error == (1, errno.ENOENT, plan.D_CWD)
+    assert result.error == (1, errno.ELOOP, 0)
+
+
+def test_working_directory_outside_the_root(executor: str, tmp_path: Path) -> None:
+    """The kernel's path of it does not start with "/", however we came there."""
+    if executor != FREESTANDING:
+        executor = FREESTANDING  # see above
+    enter = """
+import os, shutil, sys
+shutil.copy(sys.argv[2], sys.argv[1] + "/x")
+os.chroot(sys.argv[1])
+os.execv("/x", sys.argv[2:])
+"""
+    prefix = [sys.executable, "-c", enter, str(tmp_path)]
+    result = run(executor, [chdir("."), *command("/x")], prefix=prefix)
+    assert result.error == (0, errno.ENOENT, plan.D_CWD)
