@@ -6,17 +6,27 @@ directory that the package lies in is added, behind everything else.
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 if not __package__:
     sys.path.append(__file__.rsplit("/", 2)[0])
 
-if __name__ == "__main__":
+def run() -> int:
+    """One command line."""
     if sys.argv[1:2] == ["_monitor"] and len(sys.argv) == 3:
         from shim.engine.park import wake
 
-        sys.exit(wake(sys.argv[2]))
+        return wake(sys.argv[2])
 
     from shim.cli.main import main
 
-    sys.exit(main(sys.argv[1:]))
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    gc.disable()  # a verb ends before it would pay; the monitor turns it on
+    status = run()
+    # Taking the interpreter apart costs a millisecond and frees nothing that the kernel would not.
+    os._exit(status)

@@ -26,16 +26,33 @@ if TYPE_CHECKING:
 KILLED_AT_BIRTH = "executor killed before it reported anything"
 
 
+class Packed:
+    """A plan ready to run: the blob, the slot names in order, and how to get the ops that explain a
+    failure, which are wanted only then."""
+
+    __slots__ = ("blob", "explain", "names")
+
+    def __init__(
+        self, blob: bytes, names: Sequence[str], explain: Callable[[], Sequence[Op]]
+    ) -> None:
+        self.blob, self.names, self.explain = blob, names, explain
+
+    @classmethod
+    def of(cls, ops: Sequence[Op]) -> Packed:
+        """Pack a plan that has just been compiled."""
+        return cls(plan.pack(ops), plan.slots(ops), lambda: ops)
+
+
 class Child:
     """One executor run. `pid` and `pidfd` are the process that will run the user's command, once
     known."""
 
-    __slots__ = ("_ops", "_sock", "joiner", "joiner_pid", "pid", "pidfd", "root")
+    __slots__ = ("_packed", "_sock", "joiner", "joiner_pid", "pid", "pidfd", "root")
 
     def __init__(
-        self, ops: Sequence[Op], sock: unix.Socket, joiner_pid: int, joiner: int
+        self, packed: Packed, sock: unix.Socket, joiner_pid: int, joiner: int
     ) -> None:
-        self._ops, self._sock = ops, sock
+        self._packed, self._sock = packed, sock
         self.joiner_pid, self.joiner = joiner_pid, joiner
         self.pid, self.pidfd = 0, -1
         self.root: tuple[int, int, int] | None = None
@@ -50,7 +67,7 @@ class Child:
         while not (ready and self.pidfd >= 0) and (message := self._receive()) is not None:
             kind, step, err, detail, *values = message
             if kind == plan.MSG_ERROR:
-                raise plan.failure(self._explain(), step, err, detail)
+                raise plan.failure(self._packed.explain(), step, err, detail)
             if kind == plan.MSG_READY:
                 ready = True
             elif kind == plan.MSG_PID:
@@ -114,25 +131,22 @@ class Child:
 
 
 def start(
-    ops: Sequence[Op],
+    packed: Packed,
     fds: dict[str, int],
     *,
-    blob: bytes | None = None,
     cgroup: int = -1,
     migrate: bool = False,
     stdio: tuple[int, int, int] = (-1, -1, -1),
     preserve: int = 0,
 ) -> Child:
-    """Start the executor on a plan. `fds` maps the plan's slot names to descriptors; `blob` is the
-    packed form when the caller has it already."""
-    names = plan.slots(ops)
+    """Start the executor on a plan. `fds` maps the plan's slot names to descriptors."""
     ours, theirs = unix.pair()
     try:
-        memfd = KERNEL.sealed_bytes("shim-plan", plan.pack(ops) if blob is None else blob)
+        memfd = KERNEL.sealed_bytes("shim-plan", packed.blob)
         try:
             base = 3 + preserve
-            argv = ["shim-executor", "plan", str(base), str(len(names))]
-            passed = [theirs.fileno(), memfd, *(fds[name] for name in names)]
+            argv = ["shim-executor", "plan", str(base), str(len(packed.names))]
+            passed = [theirs.fileno(), memfd, *(fds[name] for name in packed.names)]
             pid, pidfd = KERNEL.spawn(
                 argv, passed, base=base, stdio=stdio, cgroup=cgroup, migrate=migrate
             )
@@ -143,14 +157,13 @@ def start(
         raise KernelError("start executor", error.errno or 0) from error
     finally:
         theirs.close()
-    return Child(ops, ours, pid, pidfd)
+    return Child(packed, ours, pid, pidfd)
 
 
 def run(
-    ops: Sequence[Op],
+    packed: Packed,
     fds: dict[str, int],
     *,
-    blob: bytes | None = None,
     cgroup: int = -1,
     stdio: tuple[int, int, int] = (-1, -1, -1),
     preserve: int = 0,
@@ -161,7 +174,7 @@ def run(
     (CG-01)."""
     for migrate in (False, True):
         child = start(
-            ops, fds, blob=blob, cgroup=cgroup, migrate=migrate, stdio=stdio, preserve=preserve
+            packed, fds, cgroup=cgroup, migrate=migrate, stdio=stdio, preserve=preserve
         )
         handler = None if on_sync is None else _bind(on_sync, child)
         try:

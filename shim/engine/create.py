@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from shim import jsontext
 from shim.bundle.load import load
 from shim.engine import child, compile
 from shim.engine.cgroup_setup import location, setup
-from shim.engine.slots import START_SOCKET, Slots
+from shim.engine.pidfile import write_pid_file
+from shim.engine.slots import Slots
 from shim.errors import KernelError, ShimError, UsageError
 from shim.kernel import proc
 from shim.kernel.api import KERNEL
 from shim.kernel.cgroup import Cgroup, find_mount
-from shim.model import plan
+from shim.model import plan, words
 from shim.model.event import NORMAL, event, rfc3339
 
 TYPE_CHECKING = False
@@ -192,7 +192,7 @@ def _spawn(
     with Slots() as slots:
         slots.open(plan.slots(ops), bundle, directory, cgroup, mount, request)
         return child.run(
-            ops,
+            child.Packed.of(ops),
             slots.fds,
             cgroup=cgroup.fd,
             stdio=request.stdio,
@@ -232,7 +232,7 @@ def record(
     ops = compile.exec_plan(process, compile.namespace_mask(bundle.spec), made.root, options)
     process.terminal = tty
     directory.write_bytes("exec.plan", plan.pack(ops))
-    directory.write_bytes("exec.json", dump_ops(ops))
+    directory.write_bytes("exec.json", words.dump(ops))
     directory.write_bytes("config.json", bundle.config)
     state.update(
         pid=made.pid,
@@ -242,31 +242,3 @@ def record(
         status="created",
     )
     directory.write_state(state)
-
-
-def dump_ops(ops: list[plan.Op]) -> bytes:
-    """The words of a plan, to explain a failed step of a hook without compiling again."""
-    return jsontext.dumps([[op.name, op.text, op.where] for op in ops]).encode()
-
-
-def load_ops(data: bytes) -> list[plan.Op]:
-    """The inverse of dump_ops; such ops can be explained, not packed."""
-    return [plan.Op(name, text, where) for name, text, where in jsontext.loads(data)]
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Atomic, and never through a planted symlink (SECURITY.md IN-29)."""
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(temporary, flags, 0o644)
-        try:
-            os.write(fd, str(pid).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise KernelError(f"write pid file {path}", error.errno or 0) from None
-
-
-__all__ = ["START_SOCKET", "Request", "create", "create_container"]

@@ -9,11 +9,10 @@ import errno
 import os
 import select
 
-from shim.engine import child, compile
-from shim.engine.create import load_ops, write_pid_file
+from shim.engine import child
+from shim.engine.child import Packed
 from shim.engine.kill import open_cgroup
-from shim.engine.slots import connect
-from shim.errors import InputError, KernelError, StateError, UsageError
+from shim.errors import KernelError, UsageError
 from shim.kernel.api import KERNEL
 from shim.kernel.sig import signal
 from shim.model import plan, status
@@ -23,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from shim.bundle.spec import Process
     from shim.engine.child import Child
     from shim.kernel.cgroup import Cgroup
     from shim.model.store import Store
@@ -82,20 +80,20 @@ def execute(store: Store, id: str, **flags: Any) -> int:
     now = container.status()
     if not (now == status.PAUSED and options.ignore_paused):
         status.check("exec", now)
-    ops, blob = plan_for(container, options)
-    tty = "console" in plan.slots(ops)
+    packed = plan_for(container, options)
+    tty = "console" in packed.names
     check_terminal(tty, options)
     if options.detach:
-        os.close(start(container, options, ops, blob))
+        os.close(start(container, options, packed))
         return 0
     if tty and not options.console_socket:
         from shim.engine import terminal
 
         # SIGWINCH is the relay's: the process's terminal has a size of its own.
         signals = KERNEL.signalfd([n for n in FORWARDED if n != signal.SIGWINCH])
-        return terminal.attached(lambda sock: start(container, options, ops, blob, sock), signals)
+        return terminal.attached(lambda sock: start(container, options, packed, sock), signals)
     signals = KERNEL.signalfd(FORWARDED)
-    return wait(start(container, options, ops, blob), signals)
+    return wait(start(container, options, packed), signals)
 
 
 def check_terminal(tty: bool, options: Options) -> None:
@@ -109,8 +107,7 @@ def check_terminal(tty: bool, options: Options) -> None:
 def start(
     container: Container,
     options: Options,
-    ops: list[plan.Op],
-    blob: bytes,
+    packed: Packed,
     console: int | None = None,
 ) -> int:
     """Start the process; its pidfd. `console` is where a terminal's master goes when that is not
@@ -118,32 +115,34 @@ def start(
     fds = {"init": container.open_init()}
     try:
         if options.console_socket:
+            from shim.engine.slots import connect
+
             fds["console"] = connect(options.console_socket)
         elif console is not None:
             fds["console"] = os.dup(console)
         with _target_cgroup(container, options) as cgroup:
-            made = _enter(ops, blob, fds, cgroup, options.preserve_fds or 0)
+            made = _enter(packed, fds, cgroup, options.preserve_fds or 0)
     finally:
         for fd in fds.values():
             os.close(fd)
     made.close()
     if options.pid_file:
+        from shim.engine.pidfile import write_pid_file
+
         write_pid_file(options.pid_file, made.pid)
     return made.pidfd
 
 
-def _enter(
-    ops: list[plan.Op], blob: bytes, fds: dict[str, int], cgroup: Cgroup, preserve: int
-) -> Child:
+def _enter(packed: Packed, fds: dict[str, int], cgroup: Cgroup, preserve: int) -> Child:
     """Into the container's cgroup; when that is an inner node (systemd runs inside), into a fresh
     leaf below it, which is still the container's (SECURITY.md CG-08)."""
     try:
-        return child.run(ops, fds, blob=blob, cgroup=cgroup.fd, preserve=preserve)
+        return child.run(packed, fds, cgroup=cgroup.fd, preserve=preserve)
     except KernelError as error:
         if error.errno != errno.EBUSY:
             raise
     with cgroup.child(f"exec-{os.getpid()}") as leaf:
-        return child.run(ops, fds, blob=blob, cgroup=leaf.fd, preserve=preserve)
+        return child.run(packed, fds, cgroup=leaf.fd, preserve=preserve)
 
 
 def _target_cgroup(container: Container, options: Options) -> Cgroup:
@@ -160,97 +159,21 @@ def _target_cgroup(container: Container, options: Options) -> Cgroup:
         return group
 
 
-def plan_for(container: Container, options: Options) -> tuple[list[plan.Op], bytes]:
-    """(ops to explain failures with, packed plan)."""
-    directory = container.dir
-    if options.plain():
-        argv = list(options.args)
-        ops = load_ops(directory.read_bytes("exec.json"))
-        ops[-1].list = tuple(argv)
-        for op in ops:
-            if op.name == "JOIN_PIDFD":
-                op.fd = "init"
-        blob = directory.read_bytes("exec.plan")
-        return ops, plan.with_command(blob, argv, options.env or ())
-    process, mask = _process(container, options)
-    root = container.state["root"]
-    compiled = compile.exec_plan(
-        process,
-        mask,
-        (root["dev"], root["ino"], root["mnt"]),
-        compile.Options(
-            keyring=container.state["keyring"],
-            preserve_fds=options.preserve_fds or 0,
-        ),
-    )
-    return compiled, plan.pack(compiled)
+def plan_for(container: Container, options: Options) -> Packed:
+    """The plan that create left, with another command, or a new one when more differs."""
+    if not options.plain():
+        from shim.engine.overrides import packed
 
+        return packed(container, options)
+    directory, argv = container.dir, options.args
+    blob = plan.with_command(directory.read_bytes("exec.plan"), argv, options.env or ())
 
-def _process(container: Container, options: Options) -> tuple[Process, int]:
-    from shim.bundle.spec import parse, parse_process
+    def explain() -> list[plan.Op]:
+        from shim.model import words
 
-    spec = parse(container.dir.read_bytes("config.json"))
-    if options.process_file:
-        from shim.bundle.files import read_regular
+        return words.load(directory.read_bytes("exec.json"), argv)
 
-        process = parse_process(read_regular(options.process_file), options.process_file)
-    elif spec.process is None:
-        raise StateError("config.json has no process to take the environment from")
-    else:
-        process = spec.process
-        process.args = list(options.args)
-        process.terminal, process.console_size = False, None
-        override(process, options)
-    process.terminal = process.terminal or bool(options.tty)
-    if process.terminal and process.console_size is None and not options.console_socket:
-        from shim.engine import terminal
-
-        process.console_size = terminal.caller_size()
-    return process, compile.namespace_mask(spec)
-
-
-def override(process: Process, options: Options) -> None:
-    """Apply -e, --cwd, -u, -g, -c and --no-new-privs to the container's process, as runc exec
-    does."""
-    if options.cwd:
-        if not options.cwd.startswith("/"):
-            raise InputError("--cwd", "", "must be an absolute path")
-        process.cwd = options.cwd
-    if options.user:
-        process.uid, process.gid = parse_user(options.user, process.gid)
-        process.env = [e for e in process.env if not e.startswith("HOME=")]
-    if options.env:
-        process.env = process.env + list(options.env)  # of two the last one counts
-    process.additional_gids = process.additional_gids + list(options.additional_gids or ())
-    if options.no_new_privs is not None:
-        process.no_new_privileges = options.no_new_privs
-    for name in options.caps or ():
-        add_capability(process, name)
-
-
-def add_capability(process: Process, name: str) -> None:
-    """To bounding, effective and permitted: never to inheritable (SECURITY.md CV-09)."""
-    from shim.bundle.caps import CAPABILITIES
-    from shim.bundle.classes import Caps
-
-    if name not in CAPABILITIES:
-        raise InputError("--cap", "", f"unknown capability {name!r}")
-    bit = 1 << CAPABILITIES[name]
-    if process.caps is None:
-        process.caps = Caps(0, 0, 0, 0, 0)
-    process.caps.bounding |= bit
-    process.caps.effective |= bit
-    process.caps.permitted |= bit
-
-
-def parse_user(text: str, gid: int) -> tuple[int, int]:
-    """`UID[:GID]`, decimal, 0..2^32-2 (SECURITY.md CV-16, IN-05)."""
-    numbers = text.split(":")
-    for part in numbers:
-        valid = part.isascii() and part.isdigit() and len(part) <= 10 and int(part) < 2**32 - 1
-        if len(numbers) > 2 or not valid:
-            raise InputError("--user", "", f"{text!r} is not UID[:GID]")
-    return int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else gid
+    return Packed(blob, ["init"], explain)
 
 
 def wait(pidfd: int, signals: int) -> int:

@@ -193,6 +193,7 @@ def drive(monitor: Monitor) -> None:
         park.arm(monitor)
     import gc
 
+    gc.enable()
     gc.collect()
     gc.freeze()
     monitor.finish_if_idle()

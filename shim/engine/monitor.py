@@ -15,7 +15,6 @@ from shim.engine import delivery as deliver
 from shim.engine import loop as ev
 from shim.engine import stop
 from shim.engine.control import Control
-from shim.engine.create import load_ops
 from shim.engine.delivery import Delivery
 from shim.engine.facts import Facts, exit_record
 from shim.engine.reaper import Reaper
@@ -25,7 +24,7 @@ from shim.engine.stop import Machine
 from shim.errors import ShimError
 from shim.kernel import proc
 from shim.kernel.sig import signal
-from shim.model import plan
+from shim.model import plan, words
 from shim.model.event import event
 
 TYPE_CHECKING = False
@@ -50,8 +49,8 @@ class Monitor:
     __slots__ = (
         "_exited", "_leaves", "_saved", "_shared_exit", "_spawner_fd", "_timer", "_watched",
         "cgroup", "clock", "control", "deliveries", "directory", "exit", "facts", "init",
-        "lifecycle", "lock", "loop", "machine", "name", "null", "number", "ops", "parent",
-        "pid", "reaper", "remove", "spawner", "streams", "template",
+        "lifecycle", "lock", "loop", "machine", "name", "null", "number", "parent",
+        "pid", "reaper", "remove", "spawner", "streams", "template", "words",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +80,7 @@ class Monitor:
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.number, self.lock = 1, -1
         self.template = b""
-        self.ops: list[plan.Op] = []
+        self.words = b""
         self.facts = Facts(directory, loop, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = False
@@ -99,7 +98,7 @@ class Monitor:
         self.control.listen(self.directory.fd)
         if self.lifecycle.post_start or self.lifecycle.pre_stop:
             self.template = self.directory.read_bytes("exec.plan")
-            self.ops = load_ops(self.directory.read_bytes("exec.json"))
+            self.words = self.directory.read_bytes("exec.json")
         if self.parent:
             self.reaper.own(self.pid, self._on_init_reaped)
         else:
@@ -281,8 +280,7 @@ class Monitor:
 
     def hook_ops(self, delivery: Delivery) -> list[plan.Op]:
         """The same plan's words, to explain a failed step."""
-        self.ops[-1].list = tuple(delivery.handler.command)
-        return self.ops
+        return words.load(self.words, delivery.handler.command)
 
     def hook_finished(self, delivery: Delivery) -> None:
         """Called once by a delivery, after its process tree was killed and before it is
