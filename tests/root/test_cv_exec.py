@@ -75,7 +75,7 @@ def test_cv_01_the_executable_of_the_helper_is_not_the_hosts(
 
 
 def test_cv_01_a_script_that_names_the_runtime_as_its_interpreter(rt: Runtime) -> None:
-    """`#!/proc/self/exe`: execve of the script runs the helper again, with words of the container's."""
+    """`#!/proc/self/exe`: execve runs the helper again, with words of the container's."""
     before = host_files()
     id = rt.running()
     for words in ("", " plan", " serve"):

@@ -100,8 +100,8 @@ def exchanging(racer: Path, one: Path, other: Path) -> Iterator[None]:
 def test_cv_08_a_mount_target_exchanged_for_a_symlink(
     rt: Runtime, canary: Path, racer: Path, target: str
 ) -> None:
-    """A tmpfs, a bind mount and their missing targets below a name that is a directory at one time and
-    a symlink out of the rootfs at another. Create may fail; the host must not change."""
+    """A tmpfs, a bind mount and missing targets below a name that is now a directory, now a symlink
+    out of the rootfs. Create may fail; the host must not change."""
     up = os.path.relpath(canary, rt.rootfs / "data")
     (rt.rootfs / "data").mkdir()
     (rt.rootfs / "link").symlink_to({"/": "/", "relative": up, "absolute": str(canary)}[target])
@@ -113,9 +113,10 @@ def test_cv_08_a_mount_target_exchanged_for_a_symlink(
         {"destination": "/data/bound", "type": "bind", "source": str(source), "options": ["bind"]},
     ]
     config = rt.config()
-    bundles = []
-    for some in (mounts, mounts[1:], mounts[2:]):
-        bundles.append(rt.bundle_of({**config, "mounts": config["mounts"] + some}))
+    bundles = [
+        rt.bundle_of({**config, "mounts": config["mounts"] + some})
+        for some in (mounts, mounts[1:], mounts[2:])
+    ]
     created = 0
     before = set(os.listdir("/"))
     with exchanging(racer, rt.rootfs / "data", rt.rootfs / "link"):

@@ -27,8 +27,8 @@ for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, sig
 signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.valid_signals()) - {signal.SIGCHLD})
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A careless caller: 1000 inheritable descriptors of the host's root, 1023 and 65535 (or the highest
-allowed) too; every signal ignored and blocked."""
+"""A careless caller: 1000 inheritable descriptors of the host's root, 1023 and 65535 (or the
+highest allowed) too; every signal ignored and blocked."""
 
 CARELESS = (sys.executable, "-I", "-S", "-c", CALLER)
 
@@ -99,7 +99,7 @@ def test_ex_05_a_stacked_root_never_shows_the_host(
 
 
 def test_ex_05_another_root_is_refused(rt: Runtime) -> None:
-    """The container's init moves to another root mount: what setns finds is not what create made."""
+    """The container moves its init to another root: what setns finds is not what create made."""
     names = [*CAPS, "CAP_SYS_ADMIN", "CAP_SYS_CHROOT"]
     caps = {name: names for name in ("bounding", "effective", "permitted")}
     id = rt.running(process={"capabilities": caps})
@@ -158,8 +158,9 @@ def test_ex_06_preserve_fds_passes_so_many_and_no_more(rt: Runtime, count: int) 
 
 NOISE = {
     **{f"NOISE_{i}": "x" * i for i in range(200)},
-    "SECRET": "hunter2", "PYTHONPATH": "/tmp", "PYTHONHASHSEED": "1", "LD_LIBRARY_PATH": "/nowhere",
-    "HTTPS_PROXY": "http://proxy.test", "HOME": "/home/caller", "USER": "caller", "PATH": "/usr/bin:/bin",
+    "SECRET": "hunter2", "PYTHONPATH": "/tmp", "PYTHONHASHSEED": "1", "LD_LIBRARY_PATH": "/no",
+    "HTTPS_PROXY": "http://proxy.test", "HOME": "/home/caller", "USER": "caller",
+    "PATH": "/usr/bin:/bin",
     "SHIM_COMMAND": "/tmp/x", "NOTIFY_SOCKET": "/run/x", "LISTEN_PID": "1",
 }  # fmt: skip
 EXACT = [PATH, "A=1", "B=two words", "HOME=/root"]
@@ -212,7 +213,10 @@ def test_ex_25_signals_are_as_if_freshly_booted(rt: Runtime) -> None:
 
 def test_ex_25_a_caller_that_ignores_sigchld_gets_the_status_all_the_same(rt: Runtime) -> None:
     """With SIGCHLD ignored the kernel reaps for us, and a status could not be had (wait(2))."""
-    ignore = "import os, signal, sys; signal.signal(17, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    ignore = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     prefix = (sys.executable, "-I", "-S", "-c", ignore)
     bundle = rt.bundle()
     assert rt.create("c", bundle, prefix=prefix).code == 0

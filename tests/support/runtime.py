@@ -84,8 +84,8 @@ class Runtime:
         return path
 
     def config(self, *args: str, **changes: Any) -> dict[str, Any]:
-        """A config.json: `args` (default: sleep for long), then `changes` as a JSON merge patch (RFC
-        7396) on the top level: config(process={"cwd": "/tmp"}, hostname=None)."""
+        """A config.json: `args` (default: sleep for long), then `changes` as a JSON merge patch
+        (RFC 7396) on the top level: config(process={"cwd": "/tmp"}, hostname=None)."""
         config: dict[str, Any] = bundle_document(
             f"dir:{self.rootfs}", list(args or ("sleep", "1000"))
         )
@@ -141,7 +141,7 @@ class Runtime:
         return Result(argv, code, out, err)
 
     def spawn(self, *words: str, prefix: Sequence[str] = (), **how: Any) -> subprocess.Popen[bytes]:
-        """Start `shim WORDS...` and do not wait; killed at the end of the test. stdio: /dev/null."""
+        """Start `shim WORDS...` and do not wait; killed at the end of the test. No stdio."""
         for name in ("stdin", "stdout", "stderr"):
             how.setdefault(name, subprocess.DEVNULL)
         process = subprocess.Popen([*prefix, *self.argv(*words)], **how)
@@ -206,7 +206,8 @@ class Runtime:
         return found
 
     def close(self) -> None:
-        """Delete every container; AssertionError when that leaves anything. Cleans up regardless."""
+        """Delete every container; AssertionError when that leaves anything, which is then removed
+        all the same."""
         for process in self._spawned:
             process.kill()
             process.wait()
