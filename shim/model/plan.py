@@ -210,8 +210,9 @@ def failure(ops: Sequence[Op], step: int, errno: int, detail: int) -> ShimError:
     if (what == D_FORK and errno in (ENOMEM, ESRCH)) or (joining and errno == ESRCH):
         return NotRunningError()  # how the kernel says that the namespaces are gone (EX-18)
     words = DETAILS.get(what, "")
-    if what == D_FSCONFIG and op is not None and op.list and index <= len(op.list):
-        words = f"option {op.list[index - 1]!r}" if index else "create"
+    options = () if op is None else op.list or ()
+    if what == D_FSCONFIG and index <= len(options):
+        words = f"option {options[index - 1]!r}" if index else "create"
     label = f"step {step}" if op is None else f"{op.where}: {op.text}" if op.where else op.text
     return KernelError(f"{label}: {words}" if words else label, errno)
 
