@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shim.engine.monitor import Monitor
     from shim.kernel.cgroup import Cgroup
 
+COMMAND_SHOWN, OUTPUT_SHOWN = 1 << 10, 4 << 10
+"""Characters of a command and of its output in an event; `hooks` has all that was kept."""
 REMOVE_SECONDS = 5.0
 """How long an emptied leaf may take to lose its last exiting process before it is left to
 delete."""
@@ -348,7 +350,7 @@ def failure_message(delivery: Delivery, container: str) -> str:
     if delivery.handler.kind == "sleep":
         what, error = f"Sleep lifecycle hook ({delivery.handler.seconds:g})", delivery.error or ""
     else:
-        command = " ".join(delivery.handler.command)
+        command = clip(" ".join(delivery.handler.command), COMMAND_SHOWN)
         what = f"Exec lifecycle hook ([{command}])"
         code = delivery.exit_code
         if code is None and delivery.signal is not None:
@@ -356,14 +358,20 @@ def failure_message(delivery: Delivery, container: str) -> str:
         error = (
             f"command '{command}' exited with {code}: "
             if code is not None
-            else delivery.error or ""
+            else clip(delivery.error or "", COMMAND_SHOWN)
         )
         if code == 126 and delivery.error:
             output = delivery.error
     return (
         f'{what} for Container "{container}" in Pod "{container}" failed - error: {error}, '
-        f"message: {quote(output)}"
+        f"message: {quote(clip(output, OUTPUT_SHOWN))}"
     )
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters, the middle left out: an event is one message to all watchers."""
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
 
 
 def quote(text: str) -> str:

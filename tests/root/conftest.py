@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.attack import build
+from support.lifecycle import Lives
 from support.runtime import Runtime, busybox_root, runtime
 
 
@@ -28,3 +29,11 @@ def rt(busybox: Path) -> Iterator[Runtime]:
 def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of attack/attacker.c."""
     return build("attacker", tmp_path_factory.mktemp("attacker"))
+
+
+@pytest.fixture
+def lives(rt: Runtime) -> Iterator[Lives]:
+    """Containers with hooks (support.lifecycle)."""
+    made = Lives(rt)
+    yield made
+    made.close()

@@ -52,7 +52,9 @@ class Fifo:
         """The next line that the container writes."""
         end = monotonic() + timeout
         while b"\n" not in self._rest:
-            assert ready(self.fd, max(0.0, end - monotonic())), f"nothing came through {self.inside}"
+            assert ready(self.fd, max(0.0, end - monotonic())), (
+                f"nothing came through {self.inside}"
+            )
             self._rest += os.read(self.fd, 4096)
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()

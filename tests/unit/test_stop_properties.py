@@ -1,7 +1,7 @@
 """The stop machine against a model of CONTRACT.md "Lifecycle semantics".
 
 `Model` was written from that page and SECURITY.md SP-01..09 and never from engine/stop.py: it keeps
-what a user could know (what runs, what was sent, when SIGKILL is due), not how the machine keeps it.
+what a user knows (what runs, what was sent, when SIGKILL is due), not how the machine keeps it.
 """
 
 from __future__ import annotations
