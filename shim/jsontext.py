@@ -55,7 +55,9 @@ def loads(data: str | bytes, **hooks: Any) -> Any:
         value, end = scan(text, start)
         if not text[end:].strip(_BLANK):
             return value
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # SystemError: the scanner raises json.decoder's own exception, but only when somebody has
+        # imported that already, and else returns nothing (Modules/_json.c, raise_errmsg)
         pass
     import json
 

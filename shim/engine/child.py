@@ -168,16 +168,19 @@ def run(
     stdio: tuple[int, int, int] = (-1, -1, -1),
     preserve: int = 0,
     on_sync: Callable[[Child, int], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Child:
-    """start + drive. A child that dies at birth is tried once more through cgroup.procs: a cgroup
-    (or the caller's own) that ever had cgroup.kill written kills CLONE_INTO_CGROUP children
-    (CG-01)."""
+    """start + drive; `meanwhile` is called while the executor works. A child that dies at birth is
+    tried once more through cgroup.procs: a cgroup (or the caller's own) that ever had cgroup.kill
+    written kills CLONE_INTO_CGROUP children (CG-01)."""
     for migrate in (False, True):
         child = start(
             packed, fds, cgroup=cgroup, migrate=migrate, stdio=stdio, preserve=preserve
         )
         handler = None if on_sync is None else _bind(on_sync, child)
         try:
+            if meanwhile is not None:
+                meanwhile()
             child.drive(handler)
         except BaseException as error:
             child.kill()

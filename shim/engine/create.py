@@ -23,6 +23,7 @@ from shim.model.event import NORMAL, event, rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from shim.bundle.load import Bundle
@@ -39,8 +40,8 @@ class Request:
     """What `create` and `run` were asked for, beyond id and bundle."""
 
     __slots__ = (
-        "console_fd", "console_socket", "lifecycle_file", "no_new_keyring", "no_pivot", "pid_file",
-        "preserve_fds", "remove_on_exit", "standalone", "stdio",
+        "console_fd", "console_socket", "lifecycle_file", "meanwhile", "no_new_keyring",
+        "no_pivot", "pid_file", "preserve_fds", "remove_on_exit", "standalone", "stdio",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Request:
     ) -> None:
         self.console_socket, self.pid_file = console_socket, pid_file
         self.console_fd = -1
+        self.meanwhile: Callable[[], None] | None = None
         self.no_pivot, self.no_new_keyring = no_pivot, no_new_keyring
         self.preserve_fds, self.lifecycle_file = preserve_fds, lifecycle_file
         self.standalone, self.remove_on_exit, self.stdio = standalone, remove_on_exit, stdio
@@ -197,6 +199,7 @@ def _spawn(
             cgroup=cgroup.fd,
             stdio=request.stdio,
             preserve=request.preserve_fds,
+            meanwhile=request.meanwhile,
             on_sync=lambda run, number: write_id_maps(run.joiner_pid, bundle.spec),
         )
 

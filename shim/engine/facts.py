@@ -21,14 +21,28 @@ TRIES = 50
 
 
 class Facts:
-    """`idle` is called when everything that was to be saved is saved (or was given up)."""
+    """`state` is state.json as it is; `idle` is called when everything that was to be saved is
+    saved (or was given up). As a context manager it holds writes back until the end, then writes
+    once."""
 
-    __slots__ = ("_changes", "_directory", "_idle", "_loop", "_tries")
+    __slots__ = ("_changes", "_directory", "_held", "_idle", "_known", "_loop", "_tries")
 
-    def __init__(self, directory: ContainerDir, loop: Loop, idle: Callable[[], None]) -> None:
+    def __init__(
+        self, directory: ContainerDir, loop: Loop, state: dict[str, Any], idle: Callable[[], None]
+    ) -> None:
         self._directory, self._loop, self._idle = directory, loop, idle
         self._changes: dict[str, Any] = {}
-        self._tries = 0
+        self._known = dict(state)
+        self._tries = self._held = 0
+
+    def __enter__(self) -> Facts:
+        self._held += 1
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._held -= 1
+        if self._held == 0 and self._changes and self._tries == 0:
+            self._flush()
 
     @property
     def pending(self) -> bool:
@@ -44,10 +58,10 @@ class Facts:
 
     def save(self, **changes: Any) -> None:
         """Change state.json; a little later when somebody holds the lock."""
-        waiting = bool(self._changes)
-        self._changes.update(changes)
-        if not waiting:
-            self._tries = 0
+        news = {k: v for k, v in changes.items() if k not in self._known or self._known[k] != v}
+        self._known.update(news)
+        self._changes.update(news)
+        if self._changes and self._held == 0 and self._tries == 0:
             self._flush()
 
     def _flush(self) -> None:
@@ -59,7 +73,7 @@ class Facts:
             written = False
         self._tries += 1
         if written or self._tries >= TRIES:
-            self._changes = {}
+            self._changes, self._tries = {}, 0
             self._idle()
         else:
             self._loop.at(self._loop.clock.now() + RETRY_SECONDS, self._flush)

@@ -42,6 +42,12 @@ REAP_SECONDS = 2.0
 """How long an exit code is waited for when somebody else is the parent and has to reap first."""
 
 
+def identity() -> dict[str, Any]:
+    """This process as state.json names the monitor."""
+    me = os.getpid()
+    return {"pid": me, "bootId": proc.boot_id(), "startTime": proc.start_time(me)}
+
+
 class Monitor:
     """`init` is the container's pidfd, `cgroup` its cgroup; `parent` says that we reap init
     ourselves."""
@@ -81,7 +87,7 @@ class Monitor:
         self.number, self.lock = 1, -1
         self.template = b""
         self.words = b""
-        self.facts = Facts(directory, loop, self.finish_if_idle)
+        self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = False
         self._saved: tuple[str, float | None, str] | None = None
@@ -103,10 +109,6 @@ class Monitor:
             self.reaper.own(self.pid, self._on_init_reaped)
         else:
             self.loop.add(self.init, ev.IN, self._on_foreign_exit)
-        me = os.getpid()
-        self.facts.save(
-            monitor={"pid": me, "bootId": proc.boot_id(), "startTime": proc.start_time(me)}
-        )
 
     def started(self) -> None:
         """The process runs: PostStart, or straight to running."""
@@ -143,23 +145,29 @@ class Monitor:
         self.facts.journal(lost_record(intent))
 
     def act(self, actions: list[Action], past: Past | None = None) -> None:
-        """Carry out what the state machine wants, in its order."""
-        for action in actions:
-            kind, *rest = action
-            if kind == stop.SIGNAL:
-                self.send(self.lifecycle.stop_signal)
-            elif kind == stop.KILL:
-                self._kill()
-            elif kind == stop.CANCEL:
-                self._cancel(rest[0], rest[1])
-            elif kind == stop.RUN:
-                self._deliver(rest[0], rest[1], past)
-            elif kind == stop.TIMER:
-                self._set_deadline()
-            elif kind == stop.PHASE:
-                self._save()
-            else:
-                self.emit(*rest)
+        """Carry out what the state machine wants, in its order; what is to be saved is saved once,
+        at the end."""
+        with self.facts:
+            for action in actions:
+                self._act(action, past)
+
+    def _act(self, action: Action, past: Past | None) -> None:
+        kind, *rest = action
+        if kind == stop.SIGNAL:
+            self.send(self.lifecycle.stop_signal)
+        elif kind == stop.KILL:
+            self._kill()
+        elif kind == stop.CANCEL:
+            self._cancel(rest[0], rest[1])
+        elif kind == stop.RUN:
+            self._deliver(rest[0], rest[1], past)
+        elif kind == stop.TIMER:
+            self._set_deadline()
+        elif kind == stop.PHASE:
+            self.facts.save(phase=rest[0])
+            self.tell()
+        else:
+            self.emit(*rest)
 
     # ---- actions
 
@@ -263,7 +271,9 @@ class Monitor:
                 self.cgroup.write("cgroup.freeze", "0")
             except ShimError:
                 pass  # no freezer, nothing frozen
-        message = f"Stopping container {self.name}" + (f": {reason}" if reason else "")
+        message = f"Stopping container {self.name}" + (
+            f": {deliver.clip(str(reason), deliver.COMMAND_SHOWN)}" if reason else ""
+        )
         self.act(self.machine.stop(self.clock.now(), grace, trigger, message))
 
     # ---- hooks
@@ -362,8 +372,9 @@ class Monitor:
             stream.drain()
         exit_, text = exit_record(self.name, code, self.clock.wall_ns())
         self.exit = exit_
-        self.facts.save(exit=exit_, status="stopped")
-        self.act(self.machine.exited(text, failed=code != 0))
+        with self.facts:
+            self.facts.save(exit=exit_, status="stopped")
+            self.act(self.machine.exited(text, failed=code != 0))
         self.finish_if_idle()
 
     def finish_if_idle(self) -> None:

@@ -12,19 +12,13 @@ import select
 from shim import jsontext
 from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.load import load
-from shim.engine import launch, terminal
+from shim.engine import daemon
 from shim.engine.create import Request, create_container
 from shim.engine.execute import FORWARDED
-from shim.engine.kill import open_cgroup
-from shim.engine.logs import Stream
-from shim.engine.loop import Loop
-from shim.engine.monitor import Monitor
-from shim.engine.start import release
 from shim.errors import ShimError, UnsupportedError
 from shim.kernel import unix
 from shim.kernel.api import KERNEL
 from shim.kernel.sig import signal
-from shim.model.container import Container
 from shim.model.store import Store
 
 TYPE_CHECKING = False
@@ -32,11 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shim.bundle.load import Bundle
-    from shim.engine.child import Child
 
 MESSAGE_MAX = 64 << 10
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-LOG = "log"
 
 
 class Pipes:
@@ -105,9 +97,16 @@ def _supervise(
 
     def body(sock: unix.Socket) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        monitored(Store(root), id, bundle, request, detach, pipes, sock)
+        if pipes is not None:
+            null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) if detach else 0
+            request.stdio = (null, pipes.from_container[0][1], pipes.from_container[1][1])
+        request.meanwhile = _load_monitor
+        made = create_container(Store(root), id, bundle, request)
+        from shim.engine import supervise
 
-    sock = launch.fork(body, keep)
+        supervise.monitored(made, request, detach, pipes, sock)
+
+    sock = daemon.fork(body, keep)
     if pipes is not None:
         for pair in pipes.from_container:
             os.close(pair[0])
@@ -117,7 +116,7 @@ def _supervise(
     if console is not None:
         console[1].close()
     with sock:
-        launch.receive(sock)
+        daemon.receive(sock)
         if signals is None:
             return 0
         if console is not None:
@@ -126,85 +125,9 @@ def _supervise(
         return _foreground(sock, readers, signals)
 
 
-# ---- in the monitor's process
-
-
-def monitored(
-    store: Store,
-    id: str,
-    bundle: Bundle,
-    request: Request,
-    detach: bool,
-    pipes: Pipes | None,
-    sock: unix.Socket,
-) -> None:
-    """Create, take charge, start, report, and stay for the container's life."""
-    if detach or pipes is None:
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        stdin = null if detach else 0
-    else:
-        stdin = 0
-    if pipes is not None:
-        request.stdio = (stdin, pipes.from_container[0][1], pipes.from_container[1][1])
-    directory, made, cgroup = create_container(store, id, bundle, request)
-    try:
-        monitor = _take_charge(store, id, bundle, request, pipes, made)
-        with directory.lock():
-            release(directory)
-    except BaseException as error:
-        _undo(store, id, made, error)
-        raise
-    launch.detach_stdio()
-    os.closerange(3, 3 + request.preserve_fds)
-    sock.send(jsontext.dumps({"pid": made.pid}).encode())
-    if detach:
-        sock.close()
-    else:
-        monitor.control.adopt(sock)
-    monitor.started()
-    launch.drive(monitor)
-    cgroup.close()
-
-
-def _take_charge(
-    store: Store, id: str, bundle: Bundle, request: Request, pipes: Pipes | None, made: Child
-) -> Monitor:
-    directory = store.container(id)
-    lock = launch.take_lock(directory)
-    loop = Loop()
-    state = directory.read_state()
-    container = Container(directory, state)
-    monitor = Monitor(directory, state, loop, made.pidfd, open_cgroup(container), parent=True)
-    monitor.lock = lock
-    monitor.open()
-    if pipes is not None:
-        log = directory.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        sinks = [pair[1] for pair in pipes.to_caller] or [-1, -1]
-        for pair in pipes.to_caller:
-            os.close(pair[0])
-        for name, pair, sink in zip(("stdout", "stderr"), pipes.from_container, sinks, strict=True):
-            os.close(pair[1])
-            monitor.streams.append(Stream(loop, name, pair[0], log, sink, monitor.finish_if_idle))
-    return monitor
-
-
-def _undo(store: Store, id: str, made: Child, error: BaseException) -> None:
-    """The user's command cannot be executed: nothing stays behind."""
-    try:
-        signal.pidfd_send_signal(made.pidfd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    try:
-        os.waitid(os.P_PIDFD, made.pidfd, os.WEXITED)
-    except ChildProcessError:
-        pass
-    try:
-        launch.remove_container(store, id)
-    except ShimError as failure:
-        error.add_note(str(failure))
-
-
-# ---- in the caller's process
+def _load_monitor() -> None:
+    """Import while the executor builds the container on the other processor."""
+    import shim.engine.supervise  # noqa: F401
 
 
 def _foreground(sock: unix.Socket, readers: list[int], signals: int) -> int:
@@ -275,6 +198,8 @@ def _news(sock: unix.Socket, status: int | None) -> int | None:
 
 def _foreground_tty(sock: unix.Socket, console: unix.Socket, signals: int) -> int:
     """The caller's terminal becomes the container's."""
+    from shim.engine import terminal
+
     with console:
         master = terminal.receive_master(console.fileno())
     sock.send(b'{"op":"wait"}')

@@ -7,9 +7,9 @@ are children of the monitor (CLONE_PARENT), which reaps them. Nothing here waits
 
 from __future__ import annotations
 
-import array
 import os
 import signal
+import struct
 
 from shim.errors import KernelError, ShimError
 from shim.kernel import unix
@@ -75,7 +75,8 @@ class Spawner:
         memfd = KERNEL.sealed_bytes("shim-plan", blob)
         try:
             message = plan.MSG.pack(plan.MSG_GO, 0, 0, 0, token, int(migrate), 0, 0)
-            rights = array.array("i", [status, memfd, cgroup, *stdio, *fds])
+            passed = [status, memfd, cgroup, *stdio, *fds]
+            rights = struct.pack(f"{len(passed)}i", *passed)
             ancillary = [(unix.SOL_SOCKET, unix.SCM_RIGHTS, rights)]
             for attempt in (1, 2):
                 self.start()

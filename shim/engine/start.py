@@ -14,6 +14,8 @@ from shim.model.event import NORMAL, event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from shim.model.directory import ContainerDir
     from shim.model.store import Store
 
@@ -32,8 +34,9 @@ def start(store: Store, id: str) -> None:
         launch.resume(store, id)
 
 
-def release(directory: ContainerDir) -> None:
-    """Tell init to execute, record that it did, and announce it. The caller holds the lock.
+def release(directory: ContainerDir, **changes: Any) -> None:
+    """Tell init to execute, record that it did (with `changes` to the state), and announce it. The
+    caller holds the lock.
 
     Raises CommandNotFoundError or CannotInvokeError when execve fails in init.
     """
@@ -41,7 +44,7 @@ def release(directory: ContainerDir) -> None:
     state = directory.read_state()
     hooks = state.get("lifecycle") or {}
     phase = "starting" if hooks.get("postStart") else "running"
-    directory.write_state({**state, "status": "running", "phase": phase})
+    directory.write_state({**state, "status": "running", "phase": phase, **changes})
     directory.append(
         event(NORMAL, "Started", f"Started container {directory.id}", directory.id, time_ns())
     )

@@ -83,7 +83,10 @@ def relay(master: int, done: int, also: dict[int, Callable[[], None]] | None = N
         _copy_size(own, master)
 
     def resized() -> None:
-        os.read(winch, 128)
+        try:
+            os.read(winch, 128)
+        except BlockingIOError:
+            pass  # another signalfd of the caller's has taken it
         _copy_size(own, master)
 
     watched[winch] = resized

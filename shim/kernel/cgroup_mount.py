@@ -118,13 +118,18 @@ def parse_mountinfo(text: str) -> tuple[list[tuple[str, int]], dict[str, str]]:
     return unified, v1
 
 
+_found: dict[str, CgroupMount] = {}
+
+
 def find_mount(mountinfo: str = "/proc/self/mountinfo") -> CgroupMount:
     """The cgroup2 mount to use: the one at /sys/fs/cgroup if any, else the first that is reachable.
 
-    mountinfo is read anew each time, so that a private mount namespace sees its own mounts. A mount
-    point that a later mount covers is recognised by its device number and skipped. Raises ShimError
-    when no cgroup2 is mounted, KernelError when mountinfo cannot be read.
+    Looked up once in a process: a verb lives for milliseconds, and a monitor keeps what it opened.
+    A mount point that a later mount covers is recognised by its device number and skipped. Raises
+    ShimError when no cgroup2 is mounted, KernelError when mountinfo cannot be read.
     """
+    if (known := _found.get(mountinfo)) is not None:
+        return known
     try:
         with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
             unified, v1 = parse_mountinfo(file.read())
@@ -136,7 +141,8 @@ def find_mount(mountinfo: str = "/proc/self/mountinfo") -> CgroupMount:
             if os.stat(path).st_dev != dev:
                 continue
             with open(os.path.join(path, "cgroup.controllers"), encoding="ascii") as file:
-                return CgroupMount(path, frozenset(file.read().split()), v1, dev)
+                _found[mountinfo] = CgroupMount(path, frozenset(file.read().split()), v1, dev)
+                return _found[mountinfo]
         except OSError:
             continue
     raise ShimError(

@@ -92,6 +92,7 @@ def test_the_usual_place_is_preferred(tmp_path: Path, monkeypatch: pytest.Monkey
         (directory / "cgroup.controllers").write_text("\n")
     info = _mountinfo(tmp_path, *((path, tmp_path.stat().st_dev) for path in mounts))
     assert find_mount(info).path == str(mounts[0])
+    monkeypatch.setattr("shim.kernel.cgroup_mount._found", {})  # another process
     monkeypatch.setattr("shim.kernel.cgroup_mount.PREFERRED", str(mounts[1]))
     assert find_mount(info).path == str(mounts[1])
 
