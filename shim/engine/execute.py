@@ -62,11 +62,9 @@ class Options:
 
     def plain(self) -> bool:
         """True when the plan made at create serves as it is: only the command differs."""
-        changed = (
-            self.process_file, self.cwd, self.user, self.tty, self.caps, self.additional_gids,
-            self.preserve_fds,
-        )  # fmt: skip
-        return not any(changed) and self.no_new_privs is None
+        given = (self.process_file, self.cwd, self.user, self.no_new_privs)
+        changed = (self.tty, self.caps, self.additional_gids, self.preserve_fds)
+        return not any(changed) and all(value is None for value in given)
 
 
 def execute(store: Store, id: str, **flags: Any) -> int:

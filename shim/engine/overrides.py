@@ -58,11 +58,11 @@ def process_of(container: Container, options: Options) -> tuple[Process, int]:
 def override(process: Process, options: Options) -> None:
     """Apply -e, --cwd, -u, -g, -c and --no-new-privs to the container's process, as runc exec
     does."""
-    if options.cwd:
+    if options.cwd is not None:
         if not options.cwd.startswith("/"):
             raise InputError("--cwd", "", "must be an absolute path")
         process.cwd = options.cwd
-    if options.user:
+    if options.user is not None:
         process.uid, process.gid = parse_user(options.user, process.gid)
         process.env = [e for e in process.env if not e.startswith("HOME=")]
     if options.env:

@@ -20,6 +20,9 @@ def run(args: Args) -> int:
         raise UsageError("a command and --process exclude each other")
     if not args.process and not args.command:
         raise UsageError("COMMAND is missing")
+    for entry in args.env:
+        if entry.find("=") < 1:  # what config.json may not hold either (SECURITY.md IN-13)
+            raise UsageError(f"flag --env: {entry!r} is not NAME=VALUE")
     return execute(
         Store(args.root),
         args.id,
