@@ -73,10 +73,20 @@ def run(store: Store, id: str, bundle_dir: str, **flags: Any) -> int:
     if tty and not detach and not request.console_socket:
         console = unix.pair(unix.SOCK_STREAM)
         request.console_fd = console[1].fileno()
+        _size_of_caller(bundle)
     pipes = None if tty else Pipes()
     if pipes is not None and not detach:
         pipes.attach()
     return _supervise(store, id, bundle, request, detach, pipes, console)
+
+
+def _size_of_caller(bundle: Bundle) -> None:
+    """A terminal has its size before the first instruction of the process on it."""
+    from shim.engine import terminal
+
+    process = bundle.spec.process
+    if process is not None and process.console_size is None:
+        process.console_size = terminal.caller_size()
 
 
 def _supervise(
@@ -93,7 +103,9 @@ def _supervise(
     if console is not None:
         keep.append(console[1].fileno())
     root = store.root
-    signals = None if detach else KERNEL.signalfd(FORWARDED)
+    # A change of the window's size is for the relay, which tells the container's terminal.
+    wanted = FORWARDED if console is None else [n for n in FORWARDED if n != signal.SIGWINCH]
+    signals = None if detach else KERNEL.signalfd(wanted)
 
     def body(sock: unix.Socket) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -203,11 +215,23 @@ def _foreground_tty(sock: unix.Socket, console: unix.Socket, signals: int) -> in
     with console:
         master = terminal.receive_master(console.fileno())
     sock.send(b'{"op":"wait"}')
-    terminal.relay(master, sock.fileno(), {signals: lambda: _ignore(_forward(sock, signals, 0))})
-    os.close(master)
+    # The monitor has more to say than the end, so the end gets a descriptor of its own.
+    ended = os.eventfd(0, os.EFD_CLOEXEC)
     status: int | None = None
-    while status is None:
-        status = _news(sock, status)
+
+    def news() -> None:
+        nonlocal status
+        if status is None and (status := _news(sock, None)) is not None:
+            os.eventfd_write(ended, 1)
+
+    watched = {sock.fileno(): news, signals: lambda: _ignore(_forward(sock, signals, 0))}
+    try:
+        terminal.relay(master, ended, watched)
+    finally:
+        os.close(master)
+        os.close(ended)
+    if status is None:
+        raise ShimError("the terminal was closed before the container had stopped")
     return status
 
 

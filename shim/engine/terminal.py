@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
-import socket
 import struct
 
 from shim.engine.child import forward, reap
 from shim.errors import ShimError
+from shim.kernel import unix
 from shim.kernel.api import KERNEL
+from shim.kernel.sig import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 TIOCGWINSZ, TIOCSWINSZ, TIOCGPTN = 0x5413, 0x5414, 0x80045430  # ioctl_tty(2)
+MSG_CMSG_CLOEXEC, ONE_DESCRIPTOR = 0x40000000, 20  # recvmsg(2); CMSG_LEN(sizeof(int))
 CHUNK = 4096
 """Bytes a copy; at most PIPE_BUF, so that a write to a pipe that polls writable does not block."""
 DRAIN_MAX = 4 << 20
@@ -35,7 +36,7 @@ def attached(start: Callable[[int], int], signals: int) -> int:
     `start` gets the socket for the plan's slot "console" and returns the process's pidfd, which is
     closed here. What the signalfd `signals` reads goes to the process.
     """
-    ours, theirs = socket.socketpair()
+    ours, theirs = unix.pair(unix.SOCK_STREAM)
     with ours:
         with theirs:
             pidfd = start(theirs.fileno())
@@ -52,8 +53,10 @@ def receive_master(sock: int) -> int:
 
     ShimError when the other end was closed or sent something else. `sock` stays open.
     """
-    with socket.socket(fileno=os.dup(sock)) as end:
-        _, fds, _, _ = socket.recv_fds(end, 64, 1, socket.MSG_CMSG_CLOEXEC)
+    with unix.Socket(unix.SOCK_STREAM, os.dup(sock)) as end:
+        _, control, _, _ = end.recvmsg(64, ONE_DESCRIPTOR, MSG_CMSG_CLOEXEC)
+    rights = (unix.SOL_SOCKET, unix.SCM_RIGHTS)
+    fds = [int.from_bytes(data[:4], "little") for *kind, data in control if tuple(kind) == rights]
     if not fds:
         raise ShimError("the process was started without its terminal")
     try:

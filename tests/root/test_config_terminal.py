@@ -375,6 +375,48 @@ def test_exec_t_comes_back_when_the_slave_is_opened_again(rt: Runtime) -> None:
         assert person.ended() == 0
 
 
+def run_bundle(rt: Runtime, script: str, **process: Any) -> str:
+    return str(rt.bundle("sh", "-c", script, process={**TERMINAL, **process}))
+
+
+def test_run_on_a_terminal(rt: Runtime) -> None:
+    """Foreground `run` is the same: size, typing, window changes, exit status."""
+    script = "stty size; trap 'stty size' WINCH; read x; echo got $x; read y; exit 5"
+    with caller(rt, "run", "--bundle", run_bundle(rt, script), "c") as person:
+        person.screen.until("33 77\r\n")
+        person.screen.type("words\r")
+        person.screen.until("got words\r\n")
+        assert person.raw()
+        person.screen.size(12, 34)
+        person.process.send_signal(signal.SIGWINCH)
+        person.screen.until("12 34")
+        person.screen.type("\r")
+        assert person.ended() == 5
+
+
+def test_run_with_a_console_size_of_its_own(rt: Runtime) -> None:
+    size = {"height": 21, "width": 43}
+    bundle = run_bundle(rt, "stty size; read x", consoleSize=size)
+    with caller(rt, "run", "--bundle", bundle, "c") as person:
+        person.screen.until("21 43\r\n")
+        person.screen.type("\r")
+        assert person.ended() == 0
+
+
+def test_run_gives_the_terminal_back_when_the_container_is_killed(rt: Runtime) -> None:
+    with caller(rt, "run", "--bundle", run_bundle(rt, "echo up; sleep 1000"), "c") as person:
+        person.screen.until("up")
+        assert rt.kill("c", "KILL").code == 0
+        assert person.ended() == 137
+
+
+def test_run_relays_without_a_terminal_too(rt: Runtime) -> None:
+    result = rt.shim("run", "--bundle", run_bundle(rt, "tty; cat; exit 3"), "c", stdin=b"line\n")
+    assert result.code == 3
+    assert "/dev/pts/0\n" in result.out
+    assert result.out.endswith("line\n")
+
+
 def test_exec_process_file_with_a_terminal(rt: Runtime) -> None:
     """CRI-O runs `exec --process FILE ID` attached."""
     rt.running()
