@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from shim.bundle.spec import DeviceRule, Memory, Resources
     from shim.kernel.api import Kernel
 
+DEFAULT_PARENT = "/shim"
+
 _MISSING = frozenset({errno.ENOENT, errno.EOPNOTSUPP})
 
 
 def location(cgroups_path: str | None, container_id: str) -> str:
     """The container's cgroup, below the mount."""
-    return cgroups_path or f"/shim/{container_id}"
+    return cgroups_path or f"{DEFAULT_PARENT}/{container_id}"
 
 
 def setup(mount: CgroupMount, rel: str, resources: Resources | None, kernel: Kernel) -> Cgroup:

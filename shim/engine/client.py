@@ -109,8 +109,7 @@ def ask(
         if sock is None:
             from shim.engine import launch
 
-            launch.resume(store, directory.id)
-            sock = connect(directory)
+            sock = launch.resume(store, directory.id) or connect(directory)
         if sock is None:
             continue
         try:

@@ -30,10 +30,16 @@ PEERS_MAX = 256
 class Control:
     """The listening socket and its connections."""
 
-    __slots__ = ("_handle", "_listener", "_loop", "_peers", "_quiet")
+    __slots__ = ("_alone", "_handle", "_listener", "_loop", "_peers", "_quiet")
 
-    def __init__(self, loop: Loop, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self._loop, self._handle = loop, handle
+    def __init__(
+        self,
+        loop: Loop,
+        handle: Callable[[dict[str, Any]], dict[str, Any]],
+        alone: Callable[[], None],
+    ) -> None:
+        """`handle` answers a request; `alone` is called when the last connection is gone."""
+        self._loop, self._handle, self._alone = loop, handle, alone
         self._listener: unix.Socket | None = None
         self._peers: dict[int, unix.Socket] = {}
         self._quiet: set[int] = set()
@@ -126,6 +132,8 @@ class Control:
         if self._peers.pop(sock.fileno(), None) is not None:
             self._loop.drop(sock.fileno())
             sock.close()
+            if not self._peers:
+                self._alone()
 
     def close(self, dir_fd: int) -> None:
         """Hang up on everybody and remove the socket."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 
+from shim.engine.cgroup_setup import DEFAULT_PARENT
 from shim.engine.kill import open_cgroup
 from shim.errors import NotFoundError, NotRunningError, ShimError, StateError
-from shim.kernel.cgroup import CgroupGoneError
+from shim.kernel.cgroup import CgroupGoneError, find_mount
 from shim.kernel.sig import signal
 from shim.model import status
 from shim.model.container import Container
@@ -104,6 +105,17 @@ def remove(container: Container) -> None:
             with open_cgroup(container) as cgroup:
                 cgroup.kill()
                 cgroup.remove()
+                drop_default_parent(cgroup.path)
         except CgroupGoneError:
             pass
     container.dir.remove()
+
+
+def drop_default_parent(path: str) -> None:
+    """The last container below shim's own default parent takes it along; others' parents stay."""
+    parent = os.path.dirname(path)
+    if parent == DEFAULT_PARENT:
+        try:
+            os.rmdir(find_mount().path + parent)
+        except OSError:
+            return  # another container is in it

@@ -33,16 +33,27 @@ if TYPE_CHECKING:
 LOCK = "monitor.lock"
 
 
-def resume(store: Store, id: str) -> None:
-    """Have a monitor for a container that exists; returns when its control socket listens."""
+def resume(store: Store, id: str) -> unix.Socket | None:
+    """Have a monitor for a container that exists; returns when its control socket listens.
+
+    The connection to it, which also keeps it from leaving as idle; None when another monitor was
+    there first.
+    """
     root = store.root
 
     def body(sock: unix.Socket) -> None:
         daemon.detach_stdio()
         resumed(Store(root), id, sock)
 
-    with daemon.fork(body) as sock:
-        daemon.receive(sock)
+    sock = daemon.fork(body)
+    try:
+        if daemon.receive(sock).get("monitor"):
+            return sock
+    except BaseException:
+        sock.close()
+        raise
+    sock.close()
+    return None
 
 
 def resumed(store: Store, id: str, sock: unix.Socket) -> None:
@@ -53,7 +64,7 @@ def resumed(store: Store, id: str, sock: unix.Socket) -> None:
         # Under the container's lock: whoever has it sees a monitor that listens, or none.
         lock = take_lock(directory)
         if lock < 0:
-            sock.send(b"{}")
+            sock.send(b'{"monitor":false}')
             return
         state = directory.read_state()
         container = Container(directory, state)
@@ -66,8 +77,8 @@ def resumed(store: Store, id: str, sock: unix.Socket) -> None:
         monitor.lock = lock
         monitor.open()
         monitor.facts.save(monitor=identity())
-    sock.send(b"{}")
-    sock.close()
+    sock.send(b'{"monitor":true}')
+    monitor.control.adopt(sock)
     monitor.resume(state, Past(directory.journal()))
     drive(monitor)
 

@@ -80,7 +80,7 @@ class Monitor:
             grace=self.lifecycle.grace,
             signal_name=signal_name(self.lifecycle.stop_signal),
         )
-        self.control, self.spawner = Control(loop, self._request), Spawner()
+        self.control, self.spawner = Control(loop, self._request, self.finish_if_idle), Spawner()
         self.deliveries: dict[int, Delivery] = {}
         self.streams: list[Stream] = []
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -383,7 +383,8 @@ class Monitor:
         if any(stream.busy for stream in self.streams) or busy:
             return
         # Below an engine there is nothing to wait for between PostStart and a stop.
-        settled = not self.parent and self.machine.phase == "running"
+        served = not self.parent and not self.control.peers()
+        settled = served and self.machine.phase == "running"
         if self._exited or settled:
             self.loop.running = False
 

@@ -31,7 +31,9 @@ def start(store: Store, id: str) -> None:
     if lifecycle.get("postStart"):
         from shim.engine import launch
 
-        launch.resume(store, id)
+        connection = launch.resume(store, id)
+        if connection is not None:
+            connection.close()
 
 
 def release(directory: ContainerDir, **changes: Any) -> None:
