@@ -213,3 +213,15 @@ def forward(signals: int, pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         pass
+
+
+def check_preserved(count: int) -> None:
+    """ShimError unless the caller has passed descriptors 3 to 2 + `count`: ours are CLOEXEC and do
+    not count."""
+    for fd in range(3, 3 + count):
+        try:
+            passed = os.get_inheritable(fd)
+        except OSError:
+            passed = False
+        if not passed:
+            raise ShimError(f"--preserve-fds {count}: descriptor {fd} is not open")

@@ -84,6 +84,7 @@ def create_container(
     open.
     """
     check_terminal(bundle.spec, request)
+    child.check_preserved(request.preserve_fds)
     mount = find_mount()
     directory = store.create(id)
     undo: list[Any] = [directory.remove]

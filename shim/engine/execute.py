@@ -81,6 +81,7 @@ def execute(store: Store, id: str, **flags: Any) -> int:
     packed = plan_for(container, options)
     tty = "console" in packed.names
     check_terminal(tty, options)
+    child.check_preserved(options.preserve_fds or 0)
     if options.detach:
         os.close(start(container, options, packed))
         return 0

@@ -294,3 +294,20 @@ def test_a_mount_namespace_is_required(rt: Runtime) -> None:
     config["linux"]["namespaces"] = [{"type": "pid"}]
     config.pop("hostname", None)
     refused(rt, config, "/linux/namespaces: a mount namespace is required")
+
+
+def test_a_mount_namespace_joined_by_path(rt: Runtime) -> None:
+    """As with runc: the container's root becomes that of the namespace, for all of its members."""
+    with holder("-m") as other:
+        config = with_namespaces(rt, "pid")
+        config["linux"]["namespaces"][-1]["path"] = f"/proc/{other}/ns/mnt"
+        pid = running(rt, config)
+        assert namespaces_of(pid)["mount"] == namespaces_of(other)["mount"]
+        assert rt.output("c", "cat", "/proc/1/comm") == "sleep\n"
+        own = f"{rt.rootfs}"
+        assert not any(line.split()[4].startswith(own) for line in _mountinfo(pid))
+        assert rt.kill("c", "KILL").code == 0
+
+
+def _mountinfo(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/mountinfo").read_text().splitlines()

@@ -469,3 +469,59 @@ def test_verbs_that_are_not_there_say_so(rt: Runtime, verb: str) -> None:
         result = rt.shim(*argv)
         assert result.code == 1
         assert "not supported" in result.err
+
+
+# -- create's other flags --------------------------------------------------------------------------
+
+
+def test_no_pivot(rt: Runtime) -> None:
+    """For a rootfs on the initramfs, where pivot_root(2) fails. The root is the container's all the
+    same, for what joins too (EX-05)."""
+    (rt.rootfs / "marker").write_text("inside")
+    assert rt.create("c", rt.bundle(), "--no-pivot").code == 0
+    assert rt.start("c").code == 0
+    assert rt.output("c", "cat", "/marker") == "inside"
+    assert rt.output("c", "ls", "/..") == rt.output("c", "ls", "/")
+
+
+def session_keyrings(rt: Runtime, id: str, *flags: str) -> set[str]:
+    """Descriptions of the session keyrings that a process of the container can see."""
+    config = rt.config("sh", "-c", "cat /proc/keys >/keys; exec sleep 1000")
+    config["linux"]["maskedPaths"] = []
+    assert rt.create(id, rt.bundle_of(config), *flags).code == 0
+    assert rt.start(id).code == 0
+    joined = rt.output(id, "cat", "/proc/keys")
+    found = []
+    for text in ((rt.rootfs / "keys").read_text(), joined):
+        lines = [line.split() for line in text.splitlines()]
+        found.append({line[8].rstrip(":") for line in lines if line[7] == "keyring"})
+    return {name for name in found[0] & found[1] if name.startswith("_ses")}
+
+
+@pytest.mark.parametrize("id", ["c", "_hidden"])
+def test_ex_14_a_session_keyring_of_its_own(rt: Runtime, id: str) -> None:
+    """Made by create, joined by exec."""
+    name = f"_ses.{id}"
+    assert name in session_keyrings(rt, id)
+
+
+def test_no_new_keyring(rt: Runtime) -> None:
+    assert "_ses.other" not in session_keyrings(rt, "other", "--no-new-keyring")
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "1.5", ""])
+def test_preserve_fds_is_a_number(rt: Runtime, value: str) -> None:
+    result = rt.create("bad", rt.bundle(), "--preserve-fds", value)
+    assert result.code == 2
+    assert rt.leaks() == []
+
+
+def test_preserve_fds_that_are_not_there(rt: Runtime) -> None:
+    """What is promised to the process must be there; ours would be in its place otherwise."""
+    words = "--preserve-fds 40: descriptor 3 is not open"
+    result = rt.create("bad", rt.bundle(), "--preserve-fds", "40")
+    assert (result.code, result.line) == (1, f'shim: cannot create "bad": {words}')
+    assert rt.leaks() == []
+    rt.running()
+    result = rt.exec("c", "true", flags=["--preserve-fds", "40"])
+    assert (result.code, result.line) == (125, f'shim: cannot exec "c": {words}')
