@@ -41,8 +41,8 @@ class Facts:
 
     def __exit__(self, *exc: object) -> None:
         self._held -= 1
-        if self._held == 0 and self._changes and self._tries == 0:
-            self._flush()
+        if self._held == 0:
+            self.flush()
 
     @property
     def pending(self) -> bool:
@@ -61,7 +61,12 @@ class Facts:
         news = {k: v for k, v in changes.items() if k not in self._known or self._known[k] != v}
         self._known.update(news)
         self._changes.update(news)
-        if self._changes and self._held == 0 and self._tries == 0:
+        if self._held == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held back, now."""
+        if self._changes and self._tries == 0:
             self._flush()
 
     def _flush(self) -> None:

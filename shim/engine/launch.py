@@ -16,10 +16,10 @@ from shim.engine.delete import remove
 from shim.engine.facts import exit_record
 from shim.engine.kill import open_cgroup
 from shim.engine.loop import Loop
-from shim.engine.monitor import Monitor, identity
+from shim.engine.monitor import Monitor
 from shim.engine.recover import Past
 from shim.errors import NotFoundError, NotRunningError
-from shim.kernel import unix
+from shim.kernel import proc, unix
 from shim.model import status
 from shim.model.container import Container
 from shim.model.event import WARNING, event
@@ -76,7 +76,7 @@ def resumed(store: Store, id: str, sock: unix.Socket) -> None:
         monitor = Monitor(directory, state, loop, init, open_cgroup(container), parent=False)
         monitor.lock = lock
         monitor.open()
-        monitor.facts.save(monitor=identity())
+        monitor.facts.save(monitor=proc.identity())
     sock.send(b'{"monitor":true}')
     monitor.control.adopt(sock)
     monitor.resume(state, Past(directory.journal()))

@@ -42,18 +42,12 @@ REAP_SECONDS = 2.0
 """How long an exit code is waited for when somebody else is the parent and has to reap first."""
 
 
-def identity() -> dict[str, Any]:
-    """This process as state.json names the monitor."""
-    me = os.getpid()
-    return {"pid": me, "bootId": proc.boot_id(), "startTime": proc.start_time(me)}
-
-
 class Monitor:
     """`init` is the container's pidfd, `cgroup` its cgroup; `parent` says that we reap init
     ourselves."""
 
     __slots__ = (
-        "_exited", "_leaves", "_saved", "_shared_exit", "_spawner_fd", "_timer", "_watched",
+        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched",
         "cgroup", "clock", "control", "deliveries", "directory", "exit", "facts", "init",
         "lifecycle", "lock", "loop", "machine", "name", "null", "number", "parent",
         "pid", "reaper", "remove", "spawner", "streams", "template", "words",
@@ -90,7 +84,6 @@ class Monitor:
         self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = False
-        self._saved: tuple[str, float | None, str] | None = None
         self._leaves, self._spawner_fd, self._watched = 0, -1, 0
         self.exit: dict[str, Any] | None = None
         self.remove: Callable[[], None] | None = None
@@ -160,6 +153,7 @@ class Monitor:
         elif kind == stop.CANCEL:
             self._cancel(rest[0], rest[1])
         elif kind == stop.RUN:
+            self.facts.flush()  # whoever takes over must find the stop that the hook belongs to
             self._deliver(rest[0], rest[1], past)
         elif kind == stop.TIMER:
             self._set_deadline()
@@ -213,18 +207,8 @@ class Monitor:
             self._timer = self.loop.at(
                 deadline, lambda: self.act(self.machine.timer(self.clock.now()))
             )
-        self._save()
-
-    def _save(self) -> None:
-        """Phase and deadline in one write: a monitor that takes over must not find a stop without
-        its end. Nothing is written twice."""
-        machine = self.machine
-        facts = (machine.phase, machine.deadline, machine.trigger)
-        if facts == self._saved:
-            return
-        self._saved = facts
-        persisted = None if machine.deadline is None else self.clock.persist(machine.deadline)
-        self.facts.save(phase=machine.phase, deadline=persisted, trigger=machine.trigger)
+        persisted = None if deadline is None else self.clock.persist(deadline)
+        self.facts.save(deadline=persisted, trigger=self.machine.trigger)
         self.tell()
 
     def emit(self, kind: str, reason: str, message: str) -> None:

@@ -9,9 +9,10 @@ from shim import jsontext
 from shim.engine import daemon, launch
 from shim.engine.logs import Stream
 from shim.engine.loop import Loop
-from shim.engine.monitor import Monitor, identity
+from shim.engine.monitor import Monitor
 from shim.engine.start import release
 from shim.errors import ShimError
+from shim.kernel import proc
 from shim.kernel.sig import signal
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ def monitored(
     try:
         monitor = _take_charge(directory, child, cgroup, pipes)
         with directory.lock():
-            release(directory, monitor=identity())
+            release(directory, monitor=proc.identity())
     except BaseException as error:
         _undo(directory, child, error)
         raise

@@ -72,6 +72,12 @@ def is_zombie(pid: int) -> bool:
     return not fields or (fields[0] in (b"Z", b"X") and int(fields[17]) <= 1)
 
 
+def identity() -> dict[str, object]:
+    """This process, as `open_process` finds it again."""
+    me = os.getpid()
+    return {"pid": me, "bootId": boot_id(), "startTime": start_time(me)}
+
+
 def is_exiting(pid: int) -> bool:
     """True when the process has begun to exit, has ended, or does not exist.
 
