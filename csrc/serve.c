@@ -39,6 +39,10 @@ static _Noreturn void child(struct request *r, int control, int migrate)
     }
     if (!err)
         err = plan_load(&c, r->fds[1]);
+    /* A directory of the host's cgroups in the hands of a process that the container may trace would be
+     * a way out (SECURITY.md EX-03, CVE-2024-21626). */
+    for (int i = 1; i < SPAWN_FDS; i++)
+        sys_close(r->fds[i]);
     if (err)
         fail(&c, err, D_PLAN);
     run_plan(&c);
