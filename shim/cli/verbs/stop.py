@@ -129,7 +129,7 @@ def _show(stops: list[_Stop], live: bool) -> None:
         lines = [
             countdown.live(each.id, each.watch.phase, each.left(), each.total) for each in stops
         ]
-        stderr("\r" + countdown.joined(lines, os.get_terminal_size(2).columns) + "\x1b[K")
+        stderr("\r" + countdown.joined(lines, os.get_terminal_size(2).columns or 80) + "\x1b[K")
         return
     for each in stops:
         if each.watch.phase != each.shown:
