@@ -126,6 +126,7 @@ def ask(
             if attempt == 2:
                 break
             continue
+        sock.settimeout(None)  # with a timeout, Python waits in spite of MSG_DONTWAIT
         answer = jsontext.loads(data)
         if "error" in answer:
             sock.close()
