@@ -358,6 +358,7 @@ def test_a_hook_sees_the_same_processes_and_is_seen(lives: Lives) -> None:
 
 # -- cost ------------------------------------------------------------------------------------------
 
+
 def test_cpu_time_of_a_hook_is_counted_for_it_and_for_the_container(lives: Lives) -> None:
     """About 0.3 s by the process's own count, in usage.cpuUsec and in the container's cpu.stat."""
     begun, let_go = lives.fifo("begun"), lives.fifo("go")

@@ -1,5 +1,5 @@
-"""PreStop, stop signal and SIGKILL in one budget, in real containers and scaled seconds (CONTRACT.md
-"Lifecycle semantics"; SECURITY.md SP-01, 03, 05, 06, HK-12).
+"""PreStop, stop signal and SIGKILL in one budget, in real containers, scaled seconds
+(CONTRACT.md "Lifecycle semantics"; SECURITY.md SP-01, SP-03, SP-05, SP-06, HK-12).
 
 Times are taken from the monotonic clock here, where nothing may come early, and from the journal
 there. LATE is what a loaded machine may add.
