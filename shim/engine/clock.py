@@ -27,10 +27,10 @@ class Clock:
         """A deadline of now() as one of boottime()."""
         return deadline - self.now() + self.boottime()
 
-    def restore(self, deadline: float, grace: float) -> float:
-        """The inverse, never more than `grace` ahead: a damaged file cannot make a stop longer."""
-        now = self.now()
-        return min(deadline - self.boottime() + now, now + grace)
+    def restore(self, deadline: float) -> float:
+        """The inverse. A stop may have been given more than the configured grace, so what was
+        written down counts."""
+        return deadline - self.boottime() + self.now()
 
 
 CLOCK = Clock()

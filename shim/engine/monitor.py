@@ -113,9 +113,7 @@ class Monitor:
         now = self.clock.now()
         self.number = past.next_number
         saved = state.get("deadline")
-        deadline = (
-            None if saved is None else self.clock.restore(saved, max(self.lifecycle.grace, 0))
-        )
+        deadline = None if saved is None else self.clock.restore(saved)
         for intent in past.unfinished:
             self._close_lost(intent)
         phase = str(state.get("phase"))
