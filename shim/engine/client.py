@@ -151,10 +151,26 @@ def connect(directory: ContainerDir) -> unix.Socket | None:
     return sock
 
 
+def adopt(store: Store, container: Container) -> None:
+    """Have a monitor complete what one that was killed had begun; the next verb is what notices
+    (SECURITY.md SP-11)."""
+    if not container.orphaned():
+        return
+    from shim.engine import launch
+
+    try:
+        connection = launch.resume(store, container.id)
+    except ShimError:
+        return  # it ended in between
+    if connection is not None:
+        connection.close()
+
+
 def wait(store: Store, id: str) -> int:
     """A descriptor that becomes readable when the container has stopped and that is written
     down."""
     container = Container.load(store, id)
+    adopt(store, container)
     if container.status() != status.STOPPED:
         sock = connect(container.dir)
         if sock is not None:

@@ -98,6 +98,12 @@ class Container:
         monitor = self.state.get("monitor")
         return monitor["pid"] if isinstance(monitor, dict) and _alive(monitor) else None
 
+    def orphaned(self) -> bool:
+        """Whether something is to be driven and nobody does: its monitor was killed (SECURITY.md
+        SP-11)."""
+        driven = self.state.get("phase") in ("starting", "terminating", "stopping")
+        return driven and self.monitor_pid() is None and self.is_alive()
+
     def exit_status(self) -> int | None:
         """The exit status as a shell would report it: 128 + N for signal N; None when not known."""
         end = self.state.get("exit") or {}

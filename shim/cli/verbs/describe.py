@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import time_ns
 
+from shim.cli.adopt import load
 from shim.cli.report import out
 from shim.cli.verbs.hooks import read
 from shim.errors import ShimError
@@ -22,7 +23,7 @@ def run(args: Args) -> int:
     """Print all about one container."""
     from shim.view.describe import describe
 
-    container = Container.load(Store(args.root), args.id)
+    container = load(Store(args.root), args.id)
     facts = {
         "oci": container.oci_state(),
         "state": container.state,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
+from shim.cli.adopt import load
 from shim.cli.report import out
 from shim.errors import KernelError, NotFoundError
 from shim.model.container import Container
@@ -25,7 +26,7 @@ def run(args: Args) -> int:
     """Print every hook delivery. With -f each one is printed when it has ended, until the container
     has
     stopped; then JSON is one object a line, because an array would never close."""
-    container = Container.load(Store(args.root), args.id)
+    container = load(Store(args.root), args.id)
     if args.follow:
         return _follow(args, container)
     found = read(container.dir)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from shim.cli.adopt import load
 from shim.cli.report import out
 from shim.errors import ShimError
-from shim.model.container import Container
 from shim.model.store import Store
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def _read(store: Store, args: Args) -> tuple[list[dict[str, Any]], int]:
     found, status = [], 0
     for id in store.ids():
         try:
-            found.append(Container.load(store, id).oci_state())
+            found.append(load(store, id).oci_state())
         except ShimError as error:
             status = args.report.error("list", id, error)
     return found, status

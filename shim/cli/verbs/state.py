@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shim.cli.adopt import load
 from shim.cli.report import out
-from shim.model.container import Container
 from shim.model.store import Store
 
 TYPE_CHECKING = False
@@ -15,5 +15,5 @@ def run(args: Args) -> int:
     """Print the OCI state as JSON."""
     from shim.view.json import document
 
-    out(document(Container.load(Store(args.root), args.id).oci_state()))
+    out(document(load(Store(args.root), args.id).oci_state()))
     return 0
