@@ -308,7 +308,8 @@ def test_exec_t_ends_although_a_grandchild_keeps_the_terminal(rt: Runtime) -> No
 
 def test_exec_t_ends_although_a_grandchild_writes_without_end(rt: Runtime) -> None:
     rt.running()
-    result = rt.exec("c", "sh", "-c", "trap '' HUP; yes & exit 4", flags=["-t"], timeout=20)
+    script = "trap '' HUP; for i in 1 2 3; do cat /dev/zero & done; exit 4"
+    result = rt.exec("c", "sh", "-c", script, flags=["-t"], timeout=20)
     assert result.code == 4
 
 
