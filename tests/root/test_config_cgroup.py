@@ -54,10 +54,9 @@ def test_without_a_path_it_is_below_shim(rt: Runtime) -> None:
     assert str(init_pid(rt, id)) in (directory / "cgroup.procs").read_text().split()
     assert rt.delete(id, "--force").code == 0
     assert not directory.exists()
-    try:
-        (base(rt) / "shim").rmdir()  # somebody else's containers may be there
-    except OSError:
-        assert os.listdir(base(rt) / "shim")
+    parent = base(rt) / "shim"
+    # an empty one goes too; somebody else's containers may be there
+    assert not parent.exists() or any(entry.is_dir() for entry in parent.iterdir())
 
 
 @pytest.mark.parametrize("path", ["/a/../../b", "..", "/a\n/b"])
