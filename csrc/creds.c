@@ -56,14 +56,15 @@ int op_bounding(struct ctx *c, const struct plan_op *op, uint32_t *detail)
     (void)c;
     (void)detail;
     for (unsigned cap = 0; cap < 64; cap++) {
-        int have = sys_prctl(PR_CAPBSET_READ, cap, 0, 0);
-        if (have == -EINVAL)
+        if (op->num[0] >> cap & 1)
+            continue;
+        int err = sys_prctl(PR_CAPBSET_DROP, cap, 0, 0);
+        if (err == -EINVAL)
             break; /* past the kernel's last capability */
-        if (have == 1 && !(op->num[0] >> cap & 1)) {
-            int err = sys_prctl(PR_CAPBSET_DROP, cap, 0, 0);
-            if (err)
-                return err;
-        }
+        if (err == -EPERM && sys_prctl(PR_CAPBSET_READ, cap, 0, 0) == 0)
+            err = 0; /* not there and no right to drop it: nothing to do */
+        if (err)
+            return err;
     }
     return 0;
 }

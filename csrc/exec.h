@@ -16,6 +16,7 @@ struct ctx {
     uint32_t step;  /* index of the op that runs */
     int chdir_done;
     int nofile_set;
+    int signals_done; /* the spawner has put its own, and so its children's, in order */
     uint64_t nofile[2];    /* exact RLIMIT_NOFILE, applied last: earlier it would starve open() */
     char **argv, **envp;   /* built at load time: nothing is allocated later */
     const char *exec_path; /* argv[0] resolved */
@@ -78,6 +79,7 @@ int nofile_final(struct ctx *c);
 /* final.c */
 op_fn op_home; /* home.c */
 op_fn op_setsid, op_chdir, op_lookup, op_wait_start, op_close_fds, op_exec;
+void default_signals(void);
 int write_file(int fd, const char *text, size_t n);
 
 /* path.c: everything below the new root goes through these (SECURITY.md CV-08, CV-11) */

@@ -209,7 +209,7 @@ int op_close_fds(struct ctx *c, const struct plan_op *op, uint32_t *detail)
 }
 
 /* Ignored signals survive execve, and Python ignores SIGPIPE (SECURITY.md EX-25). */
-static void default_signals(void)
+void default_signals(void)
 {
     struct {
         void *handler;
@@ -217,10 +217,14 @@ static void default_signals(void)
         void *restorer;
         uint64_t mask;
     } act;
-    uint64_t none = 0;
     memset(&act, 0, sizeof(act));
     for (int sig = 1; sig <= 64; sig++)
         (void)SYS(__NR_rt_sigaction, sig, &act, 0, 8, 0, 0);
+}
+
+static void empty_mask(void)
+{
+    uint64_t none = 0;
     (void)SYS(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8, 0, 0);
 }
 
@@ -228,7 +232,9 @@ int op_exec(struct ctx *c, const struct plan_op *op, uint32_t *detail)
 {
     const char *path = c->exec_path ? c->exec_path : c->argv[0];
     (void)op;
-    default_signals();
+    if (!c->signals_done)
+        default_signals();
+    empty_mask();
     int err = nofile_final(c);
     if (!err)
         err = sys_prctl(PR_SET_PDEATHSIG, 0, 0, 0);

@@ -27,6 +27,7 @@ static _Noreturn void child(struct request *r, int control, int migrate)
     static struct ctx c;
     c.sync = r->fds[0];
     c.rootfd = -1;
+    c.signals_done = 1;
     c.fds = r->fds + SPAWN_FDS;
     c.nfds = r->nfds - SPAWN_FDS;
     sys_close(control);
@@ -67,6 +68,7 @@ static long spawn(struct request *r, int control)
 _Noreturn void serve(int control)
 {
     static struct request r;
+    default_signals();
     for (;;) {
         r.nfds = 0;
         int err = msg_recv(control, &r.m, r.fds, PLAN_MAX_FDS, &r.nfds);

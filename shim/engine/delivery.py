@@ -107,7 +107,7 @@ class Delivery:
             monitor.spawner.request(
                 token=self.number,
                 status=theirs.fileno(),
-                blob=monitor.hook_plan(self),
+                blob=monitor.plans.packed(self.handler, self.hook, self.attempt, self.trigger),
                 cgroup=self.leaf.fd,
                 stdio=(monitor.null, write, write),
                 fds=[monitor.init],
@@ -161,7 +161,7 @@ class Delivery:
         if kind == plan.MSG_PID and not self.pid:
             self._adopt(first)
         elif kind == plan.MSG_ERROR:
-            failure = plan.failure(self.monitor.hook_ops(self), step, err, detail)
+            failure = plan.failure(self.monitor.plans.ops(self.handler), step, err, detail)
             self.error = str(failure)
             if isinstance(failure, (CannotInvokeError, CommandNotFoundError)):
                 self.exit_code = 126  # as container runtimes report both to the kubelet
@@ -246,10 +246,9 @@ class Delivery:
         finished, wall = self.monitor.clock.now(), self.monitor.clock.wall_ns()
         if self.output.fd >= 0:
             self.output.drain()
-        usage = self._usage()
         self._kill_tree()
         self.monitor.hook_finished(self)
-        self._record(finished, wall, usage)
+        self._record(finished, wall, self._usage())
         self._release()
 
     def _kill_tree(self) -> None:

@@ -113,8 +113,6 @@ class Loop:
                 handler = handlers.get(fd)
                 if handler is not None:
                     handler(events)
-            if self._timers:
-                self._arm()
 
     def close(self) -> None:
         """Close what the loop itself opened."""

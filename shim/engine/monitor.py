@@ -17,6 +17,7 @@ from shim.engine import stop
 from shim.engine.control import Control
 from shim.engine.delivery import Delivery
 from shim.engine.facts import Facts, exit_record
+from shim.engine.hookplans import HookPlans
 from shim.engine.reaper import Reaper
 from shim.engine.recover import Past, lost_record
 from shim.engine.spawner import Spawner
@@ -24,7 +25,6 @@ from shim.engine.stop import Machine
 from shim.errors import ShimError
 from shim.kernel import proc
 from shim.kernel.sig import signal
-from shim.model import plan, words
 from shim.model.event import event
 
 TYPE_CHECKING = False
@@ -47,10 +47,10 @@ class Monitor:
     ourselves."""
 
     __slots__ = (
-        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched",
-        "cgroup", "clock", "control", "deliveries", "directory", "exit", "facts", "init",
-        "lifecycle", "lock", "loop", "machine", "name", "null", "number", "parent",
-        "pid", "reaper", "remove", "spawner", "streams", "template", "words",
+        "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup",
+        "clock", "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle",
+        "lock", "loop", "machine", "name", "null", "number", "parent", "pid", "plans", "reaper",
+        "remove", "spawner", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +79,7 @@ class Monitor:
         self.streams: list[Stream] = []
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.number, self.lock = 1, -1
-        self.template = b""
-        self.words = b""
+        self.plans = HookPlans()
         self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = False
@@ -96,8 +95,8 @@ class Monitor:
         """Take the reins: signals, control socket, init. The caller holds the monitor lock."""
         self.control.listen(self.directory.fd)
         if self.lifecycle.post_start or self.lifecycle.pre_stop:
-            self.template = self.directory.read_bytes("exec.plan")
-            self.words = self.directory.read_bytes("exec.json")
+            self.plans.load(self.directory, self.lifecycle)
+            self.directory.keep_journal()
         if self.parent:
             self.reaper.own(self.pid, self._on_init_reaped)
         else:
@@ -145,6 +144,7 @@ class Monitor:
     def _act(self, action: Action, past: Past | None) -> None:
         kind, *rest = action
         if kind == stop.SIGNAL:
+            self._thaw()
             self.send(self.lifecycle.stop_signal)
         elif kind == stop.KILL:
             self._kill()
@@ -152,6 +152,8 @@ class Monitor:
             self._cancel(rest[0], rest[1])
         elif kind == stop.RUN:
             self.facts.flush()  # whoever takes over must find the stop that the hook belongs to
+            if rest[0] == stop.PRE_STOP:
+                self._thaw()
             self._deliver(rest[0], rest[1], past)
         elif kind == stop.TIMER:
             self._set_deadline()
@@ -164,11 +166,18 @@ class Monitor:
     # ---- actions
 
     def send(self, number: int) -> None:
-        """A signal for init; thawed first, so that it can act on it (SECURITY.md CG-04)."""
+        """A signal for init."""
         try:
             signal.pidfd_send_signal(self.init, number)
         except ProcessLookupError:
             return
+
+    def _thaw(self) -> None:
+        """A paused container could act on no signal and run no hook (SECURITY.md CG-02, CG-04)."""
+        try:
+            self.cgroup.write("cgroup.freeze", "0")
+        except ShimError:
+            return  # no freezer, nothing frozen
 
     def _kill(self) -> None:
         """The end of the grace period: init and everything it or a hook forked, in one write."""
@@ -246,33 +255,13 @@ class Monitor:
         return self._news()
 
     def stop(self, grace: float | None, trigger: str, reason: str | None) -> None:
-        """A stop request. A paused container is thawed first: the hook and the signal need it to
-        run."""
-        if self.machine.deadline is None:
-            try:
-                self.cgroup.write("cgroup.freeze", "0")
-            except ShimError:
-                pass  # no freezer, nothing frozen
+        """A stop request, from whoever."""
         message = f"Stopping container {self.name}" + (
             f": {deliver.clip(str(reason), deliver.COMMAND_SHOWN)}" if reason else ""
         )
         self.act(self.machine.stop(self.clock.now(), grace, trigger, message))
 
     # ---- hooks
-
-    def hook_plan(self, delivery: Delivery) -> bytes:
-        """The packed plan of one delivery: create's exec plan with the hook's command and
-        context."""
-        context = [
-            f"SHIM_HOOK={delivery.hook}",
-            f"SHIM_HOOK_ATTEMPT={delivery.attempt}",
-            f"SHIM_HOOK_REASON={delivery.trigger}",
-        ]
-        return plan.with_command(self.template, delivery.handler.command, context)
-
-    def hook_ops(self, delivery: Delivery) -> list[plan.Op]:
-        """The same plan's words, to explain a failed step."""
-        return words.load(self.words, delivery.handler.command)
 
     def hook_finished(self, delivery: Delivery) -> None:
         """Called once by a delivery, after its process tree was killed and before it is

@@ -78,13 +78,13 @@ def parse_state(data: bytes) -> dict[str, Any]:
 class ContainerDir:
     """One container's directory, held open by `fd`. Not for use by several threads."""
 
-    __slots__ = ("_depth", "_lock", "_seq", "_size", "fd", "id", "path", "store")
+    __slots__ = ("_depth", "_journal", "_lock", "_seq", "_size", "fd", "id", "path", "store")
 
     def __init__(self, store: Store, id: str, fd: int) -> None:
         self.store, self.id, self.fd = store, id, fd
         self.path = os.path.join(store.root, id)
         self._depth, self._lock = 0, -1
-        self._seq, self._size = 0, -1
+        self._seq, self._size, self._journal = 0, -1, -1
         try:
             files.check_owned(fd, self.path)
         except ShimError:
@@ -251,14 +251,27 @@ class ContainerDir:
         read.
         """
         try:
-            fd = self.open(JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            fd = self._journal if self._journal >= 0 else self._open_journal()
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 self._append(fd, record, durable)
             finally:
-                os.close(fd)
+                if fd == self._journal:
+                    fcntl.flock(fd, fcntl.LOCK_UN)
+                else:
+                    os.close(fd)
         except OSError as error:
             raise files.fail(f"write {JOURNAL}", error) from error
+
+    def _open_journal(self) -> int:
+        return self.open(JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+
+    def keep_journal(self) -> None:
+        """Keep the file open from now on: for the monitor, which must not fork while it does."""
+        try:
+            self._journal = self._open_journal()
+        except OSError as error:
+            raise files.fail(f"open {JOURNAL}", error) from error
 
     def _append(self, fd: int, record: dict[str, Any], durable: bool) -> None:
         size = os.fstat(fd).st_size
@@ -311,6 +324,9 @@ class ContainerDir:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
 
 
 class _Lock:

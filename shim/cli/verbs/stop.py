@@ -146,7 +146,8 @@ def _ended(each: _Stop, store: Store, args: Args, live: bool) -> int:
                 raise ShimError("the monitor ended before the container had stopped")
         except ShimError as error:
             return args.report.error("stop", each.id, error)
-    stderr(("\r\x1b[K" if live else "") + countdown.plain(each.id, "stopped", None))
+    if each.shown != "stopped":
+        stderr(("\r\x1b[K" if live else "") + countdown.plain(each.id, "stopped", None))
     return 0
 
 
