@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from root.mount_support import mount_tree
 from support.attack import build
 from support.lifecycle import Lives
 from support.runtime import Runtime, busybox_root, runtime
@@ -37,3 +38,10 @@ def lives(rt: Runtime) -> Iterator[Lives]:
     made = Lives(rt)
     yield made
     made.close()
+
+
+@pytest.fixture
+def tree(rt: Runtime) -> Iterator[Path]:
+    """A shared mount with another below it, to be bound into containers (mount_support)."""
+    with mount_tree(rt) as top:
+        yield top
