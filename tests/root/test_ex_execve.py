@@ -1,14 +1,18 @@
-"""SECURITY.md EX-08, EX-26: an execve that fails is told from a command that fails, everywhere alike."""
+"""SECURITY.md EX-08, EX-26: an execve that fails is told from a command that fails."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.runtime import PATH, Runtime
+from support.runtime import Runtime
+
+from shim.bundle.make import PATH
 
 # -- EX-26 -----------------------------------------------------------------------------------------
 
@@ -78,7 +82,7 @@ def broken(rt: Runtime) -> Runtime:
     return rt
 
 
-def with_noexec(rt: Runtime) -> dict[str, object]:
+def with_noexec(rt: Runtime) -> dict[str, Any]:
     mount = {**NOEXEC, "source": str(rt.dir / "noexec")}
     return {"mounts": [*rt.config()["mounts"], mount]}
 
@@ -137,8 +141,8 @@ def test_ex_26_too_many_arguments(rt: Runtime) -> None:
     big = "x" * (128 * 1024 - 1)
     assert rt.exec(id, "true", big).code == 0
     process = rt.dir / "process.json"
-    document = '{"args":["true","%sx"],"cwd":"/","env":["%s"],"user":{"uid":0,"gid":0}}'
-    process.write_text(document % (big, PATH))
+    document = {"args": ["true", big + "x"], "cwd": "/", "env": [PATH]}
+    process.write_text(json.dumps({**document, "user": {"uid": 0, "gid": 0}}))
     result = rt.shim("exec", "--process", str(process), id)
     assert result.code == 126, result
     assert "argument list too long" in result.line
@@ -179,7 +183,8 @@ def test_ex_08_exec_refuses(rt: Runtime, cwd: str) -> None:
 def test_ex_08_a_relative_one_is_refused(rt: Runtime, cwd: str) -> None:
     id = rt.running()
     process = rt.dir / "process.json"
-    process.write_text('{"args":["pwd"],"cwd":"%s","user":{"uid":0,"gid":0}}' % cwd)
+    user = {"uid": 0, "gid": 0}
+    process.write_text(json.dumps({"args": ["pwd"], "cwd": cwd, "user": user}))
     for result in (
         rt.exec(id, "pwd", flags=["--cwd", cwd or "."]),
         rt.shim("exec", "--process", str(process), id),
@@ -213,7 +218,9 @@ def test_ex_08_a_directory_that_only_its_user_may_enter(rt: Runtime) -> None:
     own.mkdir(mode=0o700)
     os.chown(own, 1000, 1000)
     id = rt.running(process={"capabilities": None})
-    assert rt.output(id, "pwd", flags=["--user", "1000:1000", "--cwd", "/home/own"]) == "/home/own\n"
+    assert (
+        rt.output(id, "pwd", flags=["--user", "1000:1000", "--cwd", "/home/own"]) == "/home/own\n"
+    )
 
 
 def test_ex_08_a_directory_that_was_removed(rt: Runtime) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from support.runtime import Runtime
 
@@ -46,7 +47,7 @@ class Findings:
 
 
 def attack(
-    rt: Runtime, attacker: Path, action: Callable[[str], object], **changes: object
+    rt: Runtime, attacker: Path, action: Callable[[str], object], **changes: Any
 ) -> Findings:
     """Run `action(id)` while the attacker is the container's init; its findings."""
     shutil.copy(attacker, rt.rootfs / "attacker")

@@ -94,7 +94,8 @@ class Runtime:
         }
         config["process"]["env"] = [PATH]
         config["linux"]["cgroupsPath"] = f"{self.cgroup}/c{self._bundles}"
-        return _merge(config, changes)
+        merged: dict[str, Any] = _merge(config, changes)
+        return merged
 
     def bundle(self, *args: str, **changes: Any) -> Path:
         """A new bundle directory with `config(*args, **changes)` in it."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from shim.engine.child import KILLED_AT_BIRTH, Child
+from shim.engine.child import KILLED_AT_BIRTH, Child, Packed
 from shim.errors import ShimError
+from shim.kernel import unix
 from shim.model import plan
 
 
@@ -31,11 +32,11 @@ class Run:
     """A Child whose executor is this test; the joiner has ended, `born` is what it left behind."""
 
     def __init__(self) -> None:
-        ours, self.executor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, self.executor = unix.pair()
         joiner, pidfd = process()
         os.kill(joiner, signal.SIGKILL)
         self.born, self.born_fd = process()
-        self.child = Child((), ours, joiner, pidfd)
+        self.child = Child(Packed(b"", (), list), ours, joiner, pidfd)
 
     def say(self, *messages: bytes) -> None:
         for data in messages:
@@ -95,6 +96,6 @@ def test_half_a_message_is_an_error(run: Run, data: bytes) -> None:
 @pytest.mark.parametrize("last", [(), (message(plan.MSG_READY),)])
 def test_the_end_before_any_pid(run: Run, last: tuple[bytes, ...]) -> None:
     run.say(*last)
-    run.executor.shutdown(socket.SHUT_RDWR)
+    run.executor.shutdown(socket.SHUT_RDWR)  # the forked processes have it open, too
     with pytest.raises(ShimError, match=KILLED_AT_BIRTH):
         run.child.drive()
