@@ -1,17 +1,18 @@
-"""SECURITY.md CV-01, CV-02, EX-02, EX-03, EX-06, EX-07, EX-25 for hooks: the same executor, started
-by the monitor's spawner instead of by a verb (csrc/serve.c)."""
+"""SECURITY.md CV-01, CV-02, EX-02, EX-03, EX-06, EX-07, EX-19, EX-25 for hooks: the same executor,
+started by the monitor's spawner instead of by a verb (csrc/serve.c)."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 from root.test_cv_exec import HELPER, OWN, REFUSED, TRACING, host_files
 from root.test_ex_environment import CARELESS, NOISE
 from support.attack import Findings
-from support.lifecycle import Lives, sh
+from support.lifecycle import Lives, eventually, sh
 
 from shim.bundle.make import PATH
 
@@ -113,3 +114,19 @@ def test_ex_25_a_hook_has_default_signals(lives: Lives) -> None:
     """Python ignores SIGPIPE, the caller everything else, and the monitor blocks what it reads."""
     for text in output(lives, ["grep", "^Sig[BIC]", "/proc/self/status"], CARELESS):
         assert {line.split()[1] for line in text.splitlines()} == {"0" * 16}
+
+
+def test_ex_19_a_monitor_that_did_not_reap_ends_within_a_second_of_reaping(lives: Lives) -> None:
+    """The hook's zombie keeps init; the monitor must reap it before it waits for init, ever."""
+    lives.run("sleep 1000", post_start=sh("echo here > /home/here; sleep 1000"))
+    assert eventually((lives.rt.rootfs / "home/here").exists)
+    monitor = lives.lifecycle()["monitorPid"]
+    with lives.pidfd(lives.rt.state("c")["pid"]) as init:
+        os.kill(monitor, signal.SIGSTOP)
+        try:
+            assert lives.rt.kill("c", "KILL").code == 0
+            assert not lives.rt.ended(init, 0.5), "the hook was no zombie in the pid namespace"
+        finally:
+            os.kill(monitor, signal.SIGCONT)
+        assert lives.rt.ended(init, 1)
+    assert lives.exit_code() == "137"
