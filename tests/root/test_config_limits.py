@@ -98,6 +98,17 @@ def test_oom_score_adj(rt: Runtime, value: int) -> None:
     assert rt.output("c", "cat", "/proc/self/oom_score_adj") == f"{value}\n"
 
 
+def test_oom_score_adj_zero_is_a_value(rt: Runtime) -> None:
+    """Not the same as unset: the caller's own does not shine through."""
+
+    def odd() -> None:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("123")
+
+    assert rt.create("c", rt.bundle(process={"oomScoreAdj": 0}), preexec_fn=odd).code == 0
+    assert init_file(rt, "oom_score_adj") == b"0\n"
+
+
 def test_oom_score_adj_unset_is_not_changed(rt: Runtime) -> None:
     """config.md: MUST NOT change."""
 

@@ -144,6 +144,19 @@ def test_ex_08_a_cwd_only_the_user_may_enter_works(rt: Runtime) -> None:
     assert rt.output("c", "pwd") == "/home/own\n"
 
 
+def test_ex_08_a_cwd_that_root_may_not_enter_is_tried_as_the_user(rt: Runtime) -> None:
+    """Its owner is not mapped, so root of the user namespace has no power over it, as on NFS with
+    root_squash; the user's group has."""
+    config = in_user_namespace(rt.config())
+    config["process"].update(cwd="/squashed", user={"uid": 1000, "gid": 33})
+    (rt.rootfs / "squashed").mkdir()
+    os.chown(rt.rootfs / "squashed", 0, 100_033)
+    (rt.rootfs / "squashed").chmod(0o070)
+    assert rt.create("c", rt.bundle_of(config)).code == 0
+    assert rt.start("c").code == 0
+    assert rt.output("c", "pwd") == "/squashed\n"
+
+
 @pytest.mark.parametrize("path", ["/bin/busybox", "/loop"])
 def test_ex_08_a_cwd_that_is_no_directory_is_refused(rt: Runtime, path: str) -> None:
     config = rt.config(process={"cwd": path})
