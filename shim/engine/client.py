@@ -83,9 +83,11 @@ def stop(
 ) -> StopWatch:
     """Ask for a stop. A container that has stopped already is fine: the watch is finished."""
     container = Container.load(store, id)
-    if container.status() == status.STOPPED:
-        return StopWatch(None, None)
     request = {"op": "stop", "grace": grace, "trigger": trigger, "reason": reason, "now": now}
+    if container.status() == status.STOPPED:
+        if not container.ending():
+            return StopWatch(None, None)
+        request = {"op": "watch"}
     try:
         sock, answer = ask(store, container.dir, request)
     except (NotRunningError, NotFoundError):
@@ -171,11 +173,16 @@ def wait(store: Store, id: str) -> int:
     down."""
     container = Container.load(store, id)
     adopt(store, container)
-    if container.status() != status.STOPPED:
+    stopped = container.status() == status.STOPPED
+    if not stopped or container.ending():
         sock = connect(container.dir)
         if sock is not None:
-            sock.send(b'{"op":"wait"}')
+            try:
+                sock.send(b'{"op":"wait"}')
+            except OSError:
+                pass  # it ended just now, which makes the socket readable
             return sock.detach()
+    if not stopped:
         try:
             return container.open_init()
         except NotRunningError:

@@ -104,6 +104,10 @@ class Container:
         driven = self.state.get("phase") in ("starting", "terminating", "stopping")
         return driven and self.monitor_pid() is None and self.is_alive()
 
+    def ending(self) -> bool:
+        """Whether its monitor has still to write down how it ended."""
+        return self.state.get("exit") is None and self.monitor_pid() is not None
+
     def exit_status(self) -> int | None:
         """The exit status as a shell would report it: 128 + N for signal N; None when not known."""
         end = self.state.get("exit") or {}
