@@ -15,7 +15,9 @@ if not __package__:
 
 def run() -> int:
     """One command line."""
-    if sys.argv[1:2] == ["_monitor"] and len(sys.argv) == 3:
+    if sys.argv[1:2] == ["_monitor"] and len(sys.argv) == 4:
+        # where the monitor's libraries were found before; from a checkout that is elsewhere
+        sys.path += [path for path in sys.argv[3].split(os.pathsep) if path not in sys.path]
         from shim.engine.park import wake
 
         return wake(sys.argv[2])

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from shim.kernel.cgroup import Cgroup
     from shim.model.directory import ContainerDir
 
+REST_SECONDS = 2.0
+"""See engine.park."""
 REAP_SECONDS = 2.0
 """How long an exit code is waited for when somebody else is the parent and has to reap first."""
 
@@ -50,7 +52,7 @@ class Monitor:
         "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup",
         "clock", "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle",
         "lock", "loop", "machine", "name", "null", "number", "parent", "pid", "plans", "reaper",
-        "remove", "spawner", "streams",
+        "remove", "rest", "spawner", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +81,7 @@ class Monitor:
         self.streams: list[Stream] = []
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.number, self.lock = 1, -1
+        self.rest = REST_SECONDS
         self.plans = HookPlans()
         self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)

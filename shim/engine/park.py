@@ -30,24 +30,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERB = "_monitor"
-REST_SECONDS = 2.0
-"""Without any event for this long the interpreter goes; a chatty container keeps it."""
+REST_FACTOR, REST_MAX = 4.0, 300.0
+"""Without any event for Monitor.rest seconds the interpreter goes. Coming back costs some 20 ms of
+CPU, so each return makes the next rest need REST_FACTOR times as long: a container that says a
+line now and then keeps its interpreter."""
 FDS_MAX = 64
 
 
 def arm(monitor: Monitor) -> None:
-    """Consider parking once nothing has happened for REST_SECONDS."""
+    """Consider parking once nothing has happened for `monitor.rest` seconds."""
     monitor.loop.last = monitor.loop.clock.now()
     _again(monitor)
 
 
 def _again(monitor: Monitor) -> None:
-    monitor.loop.at(monitor.loop.last + REST_SECONDS, lambda: _consider(monitor))
+    monitor.loop.at(monitor.loop.last + monitor.rest, lambda: _consider(monitor))
 
 
 def _consider(monitor: Monitor) -> None:
-    if monitor.loop.clock.now() - monitor.loop.last < REST_SECONDS or not monitor.resting:
-        monitor.loop.last = max(monitor.loop.last, monitor.loop.clock.now() - REST_SECONDS / 2)
+    now = monitor.loop.clock.now()
+    if now - monitor.loop.last < monitor.rest or not monitor.resting:
+        monitor.loop.last = max(monitor.loop.last, now - monitor.rest / 2)
         _again(monitor)
         return
     parked = snapshot(monitor)
@@ -65,6 +68,7 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
     return {
         "root": monitor.directory.store.root,
         "id": monitor.name,
+        "rest": monitor.rest,
         "init": monitor.init,
         "lock": monitor.lock,
         "signals": monitor.reaper.fd,
@@ -85,7 +89,7 @@ def sleep(parked: dict[str, Any]) -> None:
     flags = ["-I", "-S"] if sys.flags.no_site else ["-I"]
     program = [sys.executable, *flags, "-X", "utf8", os.path.join(package_dir(), "__main__.py")]
     argv = ["shim-executor", "wait", str(len(wake)), *map(str, wake), *program]
-    command = [*argv, VERB, jsontext.dumps(parked)]
+    command = [*argv, VERB, jsontext.dumps(parked), os.pathsep.join(sys.path)]
     os.execve(KERNEL.executor(), command, os.environ)  # noqa: S606 - a descriptor, no path
 
 
@@ -101,6 +105,7 @@ def wake(text: str) -> int:
     os.close(parked["signals"])  # made anew; what is pending stays pending
     monitor = Monitor(directory, state, Loop(), parked["init"], cgroup, parent=True)
     monitor.lock = parked["lock"]
+    monitor.rest = min(parked["rest"] * REST_FACTOR, REST_MAX)
     monitor.control.inherit(parked["listener"])
     monitor.open()
     for fd, quiet in parked["peers"]:
