@@ -9,7 +9,15 @@ from __future__ import annotations
 import os
 import select
 
+from shim.errors import NotFoundError
 from shim.kernel.api import KERNEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.model.container import Container
+    from shim.model.store import Store
 
 _MODIFY, _MOVED_TO, _CREATE, _DELETE, _DELETE_SELF = 0x2, 0x80, 0x100, 0x200, 0x400
 _MASK = _MODIFY | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF
@@ -62,3 +70,32 @@ def _drain(fd: int) -> None:
             continue
     except BlockingIOError:
         return
+
+
+def changes(store: Store, container: Container) -> Iterator[bool]:
+    """False at first and after every change in the container's directory; True in the end, once it
+    has stopped and that is written down, or was deleted."""
+    from shim.engine.client import wait
+
+    watch = Watch()
+    watch.add(container.id, container.dir.path)
+    try:
+        while not _over(container):
+            end = wait(store, container.id)
+            watch.also(end)
+            try:
+                ready: list[int] = []
+                while end not in ready and not _over(container):
+                    yield False
+                    ready = watch.wait()
+                    container.reload()
+            finally:
+                watch.forget(end)
+                os.close(end)
+    except NotFoundError:  # deleted meanwhile
+        pass
+    yield True
+
+
+def _over(container: Container) -> bool:
+    return not container.is_alive() and not container.ending()

@@ -7,7 +7,7 @@ import sys
 
 from shim.cli.adopt import load
 from shim.cli.report import out
-from shim.errors import KernelError, NotFoundError
+from shim.errors import KernelError
 from shim.model.container import Container
 from shim.model.event import deliveries
 from shim.model.store import Store
@@ -26,9 +26,10 @@ def run(args: Args) -> int:
     """Print every hook delivery. With -f each one is printed when it has ended, until the container
     has
     stopped; then JSON is one object a line, because an array would never close."""
-    container = load(Store(args.root), args.id)
+    store = Store(args.root)
+    container = load(store, args.id)
     if args.follow:
-        return _follow(args, container)
+        return _follow(args, store, container)
     found = read(container.dir)
     if args.format == "json":
         from shim.view.json import document
@@ -55,20 +56,13 @@ def _output(directory: ContainerDir, n: int) -> bytes | None:
         raise
 
 
-def _follow(args: Args, container: Container) -> int:
-    from shim.cli.follow import Watch
+def _follow(args: Args, store: Store, container: Container) -> int:
+    from shim.cli.follow import changes
     from shim.view.hooks import as_table
     from shim.view.json import line
 
-    watch = Watch()
-    watch.add(container.id, container.dir.path)
     printed: set[int] = set()
-    while True:
-        try:
-            container.reload()
-        except NotFoundError:  # deleted meanwhile
-            return 0
-        stopped = container.phase() in ("stopped", None) and not container.is_alive()
+    for stopped in changes(store, container):
         for number, delivery in enumerate(read(container.dir)):
             if number in printed or (delivery["outcome"] is None and not stopped):
                 continue
@@ -77,6 +71,4 @@ def _follow(args: Args, container: Container) -> int:
             printed.add(number)
         if sys.stdout is not None:
             sys.stdout.flush()
-        if stopped:
-            return 0
-        watch.wait()
+    return 0

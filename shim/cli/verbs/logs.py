@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from shim.errors import NotFoundError, NotRunningError, ShimError
+from shim.errors import ShimError
 from shim.model.container import Container
 from shim.model.store import Store
 from shim.view.logs import Lines, parse
@@ -19,7 +19,8 @@ LOG = "log"
 def run(args: Args) -> int:
     """Write what the container wrote, stdout to stdout and stderr to stderr; -f goes on until it
     stops."""
-    container = Container.load(Store(args.root), args.id)
+    store = Store(args.root)
+    container = Container.load(store, args.id)
     try:
         fd = container.dir.open(LOG)
     except FileNotFoundError:
@@ -27,7 +28,7 @@ def run(args: Args) -> int:
     try:
         lines = Lines()
         if args.follow:
-            _follow(container, fd, lines)
+            _follow(store, container, fd, lines)
         else:
             _copy(fd, lines)
     finally:
@@ -50,27 +51,8 @@ def _write(stream: int, data: bytes) -> None:
         view = view[os.write(stream, view) :]
 
 
-def _follow(container: Container, fd: int, lines: Lines) -> None:
-    from shim.cli.follow import Watch
+def _follow(store: Store, container: Container, fd: int, lines: Lines) -> None:
+    from shim.cli.follow import changes
 
-    watch = Watch()
-    watch.add(container.id, container.dir.path)
-    while True:
-        try:
-            pidfd = container.open_init()
-        except NotRunningError:
-            break
-        try:
-            watch.also(pidfd)
-            while True:
-                _copy(fd, lines)
-                if pidfd in watch.wait():
-                    break
-            watch.forget(pidfd)
-        finally:
-            os.close(pidfd)
-        try:
-            container.reload()
-        except NotFoundError:  # deleted meanwhile; its log is still open
-            break
-    _copy(fd, lines)
+    for _ in changes(store, container):
+        _copy(fd, lines)
