@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from support.lifecycle import PATIENCE, TERM_EXIT, Lives, eventually, ready, sh
 
 LINE = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (stdout|stderr) ([FP]) (.*)$")
@@ -150,30 +151,35 @@ def test_wait_for_what_is_killed_meanwhile(lives: Lives) -> None:
     assert (out, waiting.returncode) == (b"137\n", 137)
 
 
-def test_a_monitor_at_rest_wakes_for_every_reason(lives: Lives) -> None:
-    """After a while without news it is a few kilobytes of C (engine.park); output, an exit and a
-    stop make it a monitor again, the same process as before."""
+@pytest.mark.parametrize("reason", ["output", "exit", "stop", "kill"])
+def test_a_monitor_at_rest_wakes_for_every_reason(lives: Lives, reason: str) -> None:
+    """After a while without news it is a few kilobytes of C (engine.park); news make it a monitor
+    again, the same process as before, with the line that was not finished."""
     ask, answer = lives.fifo("ask"), lives.fifo("answer")
     main = (
-        "trap 'echo bye; exit 7' TERM; printf 'begin '; "
-        "while read q </home/ask; do echo end; echo alive >/home/answer; done"
+        "trap 'echo bye; exit 7' TERM; printf 'begin '; read q </home/ask; echo end; "
+        "[ $q = exit ] && exit 8; echo alive >/home/answer; while :; do sleep 1000 & wait; done"
     )
     lives.run(main, pre_stop=sh("echo hook"))
     monitor = lives.lifecycle()["monitorPid"]
-
-    def parked() -> bool:
-        return "shim-executor" in os.readlink(f"/proc/{monitor}/exe")
-
-    assert eventually(parked, 8)
-    ask.go()
-    assert answer.line() == "alive"
-    assert eventually(lambda: lives.rt.shim("logs", "c").out == "begin end\n")
-    assert eventually(parked, 8)
+    assert eventually(lambda: "shim-executor" in os.readlink(f"/proc/{monitor}/exe"), 8)
     assert lives.lifecycle()["monitorPid"] == monitor
-    lives.stop()
-    assert lives.exit_code() == "7"
-    assert lives.hook()["output"] == "hook\n"
-    assert lives.rt.shim("logs", "c").out == "begin end\nbye\n"
+    said = "begin "
+    if reason in ("output", "exit"):
+        os.write(ask.fd, f"{reason}\n".encode())
+        said += "end\n"
+    if reason == "output":
+        assert answer.line() == "alive"
+        assert eventually(lambda: lives.rt.shim("logs", "c").out == said)
+        assert lives.lifecycle()["monitorPid"] == monitor
+    if reason == "kill":
+        assert lives.rt.kill("c", "KILL").code == 0
+    elif reason != "exit":
+        lives.stop()
+        assert lives.hook()["output"] == "hook\n"
+        said += "bye\n"
+    assert lives.exit_code() == {"exit": "8", "kill": "137"}.get(reason, "7")
+    assert lives.rt.shim("logs", "c").out == said
 
 
 def test_a_monitor_at_rest_is_killed_and_taken_over(lives: Lives) -> None:
