@@ -240,7 +240,10 @@ def test_sp_12_the_takeover_learns_the_code_or_says_null(lives: Lives) -> None:
 def test_a_container_without_its_monitor_is_never_blocked_by_its_output(lives: Lives) -> None:
     """What it writes then is lost: EPIPE, as for any program whose reader has gone."""
     ask, answer = lives.fifo("ask"), lives.fifo("answer")
-    main = "trap '' PIPE; trap 'exit 7' TERM; echo one; while read q </home/ask; do echo two; echo alive >/home/answer; done"
+    main = (
+        "trap '' PIPE; trap 'exit 7' TERM; echo one; "
+        "while read q </home/ask; do echo two; echo alive >/home/answer; done"
+    )
     lives.run(main)
     assert eventually(lambda: lives.rt.shim("logs", "c").out == "one\n")
     lives.kill_monitor()

@@ -56,7 +56,7 @@ def test_hk_01_hk_02_a_hook_past_its_timeout_is_dead_with_all_it_forked(
 
 
 def test_cg_07_what_a_hook_leaves_running_dies_when_it_ends(lives: Lives) -> None:
-    """A double fork into a session of its own, with output to nowhere: still in the hook's cgroup."""
+    """A double fork into a session of its own, output to nowhere: still in the hook's cgroup."""
     let_go, left = lives.fifo("go"), lives.fifo("left")
     daemon = "setsid sh -c 'echo x >/home/left; exec sleep 4242' </dev/null >/dev/null 2>&1 &"
     lives.run(post_start=sh(f"({daemon}); read x </home/go; exit 0"))
@@ -173,7 +173,8 @@ def test_hk_05_two_hundred_megabytes_of_output(lives: Lives) -> None:
     noise = "echo first; dd if=/dev/zero bs=65536 count=3200 2>/dev/null; echo last"
     lives.run(
         post_start=sh(
-            f"echo x >/home/begun; read x </home/go; {noise}; echo x >/home/begun; read x </home/never"
+            f"echo x >/home/begun; read x </home/go; {noise}; "
+            "echo x >/home/begun; read x </home/never"
         )
     )
     begun.line()
@@ -336,7 +337,7 @@ def test_a_hook_is_given_what_the_process_was_given(lives: Lives) -> None:
 
 
 def test_a_hook_gets_its_context_and_nothing_of_the_host(lives: Lives) -> None:
-    os.environ["SHIM_TEST_SECRET"] = "leak"  # noqa: S105 - the point of the test
+    os.environ["SHIM_TEST_SECRET"] = "leak"
     try:
         hook = pre_stop(lives, "env; ls -l /proc/self/fd | grep -c -E ' [0-9]+ -> '; ls /")
     finally:

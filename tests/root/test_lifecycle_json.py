@@ -12,11 +12,26 @@ from support.lifecycle import DEAF, Lives, sh
 TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"}
 MAYBE_TIME = {"anyOf": [TIME, {"type": "null"}]}
 COUNT = {"type": ["integer", "null"], "minimum": 0}
-REASONS = (
-    "Created Started PostStartHookSucceeded FailedPostStartHook Killing PreStopHookSucceeded "
-    "FailedPreStopHook PreStopHookTimeout HookRedelivered StopSignalSent KilledAfterGracePeriod "
-    "Exited OOMKilled Unhealthy BackOff Restarted Pulling Pulled"
-).split()
+REASONS = [
+    "Created",
+    "Started",
+    "PostStartHookSucceeded",
+    "FailedPostStartHook",
+    "Killing",
+    "PreStopHookSucceeded",
+    "FailedPreStopHook",
+    "PreStopHookTimeout",
+    "HookRedelivered",
+    "StopSignalSent",
+    "KilledAfterGracePeriod",
+    "Exited",
+    "OOMKilled",
+    "Unhealthy",
+    "BackOff",
+    "Restarted",
+    "Pulling",
+    "Pulled",
+]
 
 
 def exactly(**properties: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""PostStart in real containers (CONTRACT.md "Lifecycle semantics"; SECURITY.md HK-11, HK-13..15)."""
+"""PostStart in real containers (CONTRACT.md "Lifecycle semantics"; SECURITY.md HK-11, 13..15)."""
 
 from __future__ import annotations
 

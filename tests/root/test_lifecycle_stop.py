@@ -1,5 +1,5 @@
-"""Who may ask for a stop, when, and how often (CONTRACT.md "Lifecycle verbs"; SECURITY.md SP-07..10,
-SP-13, SP-14; KUBERNETES.md rule 89)."""
+"""Who may ask for a stop, when, and how often (CONTRACT.md "Lifecycle verbs"; SECURITY.md
+SP-07..10, SP-13, SP-14; KUBERNETES.md rule 89)."""
 
 from __future__ import annotations
 
@@ -297,7 +297,8 @@ def test_twenty_verbs_at_once_on_one_container(lives: Lives) -> None:
     verbs: list[tuple[str, ...]] = [
         ("state", "c"), ("list",), ("events", "c"), ("hooks", "c"), ("describe", "c"),
         ("pause", "c"), ("resume", "c"), ("kill", "c", "USR2"), ("exec", "c", "true"), ("ps", "c"),
-        ("stop", "c"), ("stop", "-t", "9", "c"), ("kill", "c", "TERM"), ("wait", "c"), ("logs", "c"),
+        ("stop", "c"), ("stop", "-t", "9", "c"), ("kill", "c", "TERM"), ("wait", "c"),
+        ("logs", "c"),
         ("resume", "c"), ("delete", "c"), ("start", "c"), ("stop", "--no-wait", "c"),
         ("state", "c"),
     ]  # fmt: skip

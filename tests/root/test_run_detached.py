@@ -195,8 +195,8 @@ def test_sp_16_a_log_that_cannot_be_written_stops_nothing(lives: Lives) -> None:
     """The file is gone under the monitor; the container neither blocks nor notices."""
     ask, answer = lives.fifo("ask"), lives.fifo("answer")
     lives.run(
-        "trap 'exit 7' TERM; while read q </home/ask; do dd if=/dev/zero bs=1000000 count=1 2>/dev/null; "
-        "echo alive >/home/answer; done"
+        "trap 'exit 7' TERM; while read q </home/ask; do "
+        "dd if=/dev/zero bs=1000000 count=1 2>/dev/null; echo alive >/home/answer; done"
     )
     Path(lives.rt.root, "c", "log").unlink()
     ask.go()

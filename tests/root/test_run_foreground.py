@@ -83,8 +83,8 @@ def test_every_exit_code_is_the_status(lives: Lives) -> None:
 
 
 def test_a_signal_is_128_and_its_number(lives: Lives) -> None:
-    """In the host's pid namespace: PID 1 of a namespace of its own is immune to what it sends itself.
-    A program, since busybox' shell ignores SIGQUIT."""
+    """In the host's pid namespace: PID 1 of one of its own is immune to what it sends itself. A
+    program, since busybox' shell ignores SIGQUIT."""
     numbers = [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 31, 34, 64]
     namespaces = [
         ns for ns in lives.rt.config("true")["linux"]["namespaces"] if ns["type"] != "pid"
