@@ -78,8 +78,8 @@ def test_cg_02_a_hook_in_a_frozen_container_is_cut_off_in_time(lives: Lives, hoo
     begun = lives.fifo("begun")
     lives.fifo("never")
     handler = sh("trap '' TERM; echo x >/home/begun; read x </home/never") | {"timeoutSeconds": 1}
-    lives.run(**{"post_start" if hook == "postStart" else "pre_stop": handler}, grace=20)
     before = monotonic()
+    lives.run(**{"post_start" if hook == "postStart" else "pre_stop": handler}, grace=20)
     if hook == "preStop":
         lives.stop("--no-wait", "c")
     begun.line()
