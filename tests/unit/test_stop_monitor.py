@@ -1,9 +1,9 @@
 """The monitor in virtual time: its own code with a clock that jumps to the next timer, a process
 that is a few numbers, and sleep hooks; a life of a minute takes milliseconds.
 
-It is ended before and after every single write that it makes, and a second monitor takes over from
 It is ended before and after every single write that it makes, and a second monitor takes over with
-what is in the directory (SECURITY.md ST-13, SP-11: "kill monitor before/after each journal record").
+what is in the directory (SECURITY.md SP-11, ST-13: "before/after each journal record").
+"""
 
 from __future__ import annotations
 
