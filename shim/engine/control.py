@@ -109,7 +109,7 @@ class Control:
             if request.get("op") == "wait":
                 self._quiet.add(sock.fileno())
                 return
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
             answer = {"error": f"bad request: {error}"}
         self._send(sock, answer)
 
