@@ -318,3 +318,34 @@ def test_twenty_verbs_at_once_on_one_container(lives: Lives) -> None:
         assert lives.reasons().count("StopSignalSent") <= 1
         assert lives.rt.delete("c").code == 0
     assert json.loads(lives.rt.shim("list", "--format", "json").out) == []
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan", "inf", "1e18", "-0.1", "3s", "", "2147483648"])
+def test_sp_04_a_grace_that_is_no_number_of_seconds_is_refused(lives: Lives, grace: str) -> None:
+    """And the container goes on: neither an overflow nor a wrong sign ends it."""
+    lives.run(pre_stop=sh("echo x"))
+    for words in (("-t", grace), (f"--grace={grace}",)):
+        result = lives.rt.shim("stop", *words, "c")
+        assert result.code in (1, 2), result
+        assert "grace" in result.err or "seconds" in result.err
+    assert (lives.phase(), lives.hooks()) == ("running", [])
+
+
+def test_sp_04_a_fraction_of_a_second_is_a_grace(lives: Lives) -> None:
+    lives.run(DEAF, grace=30)
+    assert 0.4 <= lives.timed_stop("-t", "0.4", "c") < 3
+    assert lives.exit_code() == "137"
+
+
+@pytest.mark.parametrize("grace", [-1, 1e18, 0.5, "3", None, True, 2**31])
+def test_sp_04_a_configured_grace_is_checked_at_create(lives: Lives, grace: object) -> None:
+    document = {"lifecycle": {"preStop": sh("true")}, "terminationGracePeriodSeconds": grace}
+    bundle = lives.rt.bundle("sh", "-c", TERM_EXIT)
+    flags = ("-b", str(bundle), "--lifecycle", lives.file(document))
+    result = lives.rt.shim("run", "-d", *flags, "c")
+    if grace is None:  # as in the Kubernetes API: the default
+        assert (result.code, lives.lifecycle()["gracePeriodSeconds"]) == (0, 30)
+        return
+    assert result.code == 125
+    assert "/terminationGracePeriodSeconds" in result.line
+    assert lives.rt.ids() == []
