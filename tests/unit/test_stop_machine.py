@@ -79,8 +79,9 @@ def test_hk_15_a_stop_interrupts_a_running_post_start() -> None:
     assert world.phases == ["starting", "terminating"]
 
 
-def test_hk_15_the_end_of_an_interrupted_post_start_changes_nothing() -> None:
-    world = World(post_start=True, pre_stop=True)
+@pytest.mark.parametrize("pre_stop", [False, True])
+def test_hk_15_the_end_of_an_interrupted_post_start_changes_nothing(pre_stop: bool) -> None:
+    world = World(post_start=True, pre_stop=pre_stop)
     world.start()
     world.stop()
     before = (list(world.trace), list(world.events))
@@ -420,6 +421,11 @@ def test_sp_11_a_deadline_that_passed_unwatched_kills_at_once(phase: str, signal
     world = resumed(phase, T0 - 1, signalled=signalled)
     assert world.times("KILL") == [T0]
     assert world.hooks == []
+
+
+def test_sp_11_no_hook_is_begun_with_no_time_left() -> None:
+    world = resumed("terminating", T0)
+    assert world.did == ["TERM", "KILL"]
 
 
 @pytest.mark.parametrize("phase", ["created", "running", "stopped"])

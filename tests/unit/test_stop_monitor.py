@@ -133,7 +133,7 @@ class Life:
             }
         )
         self.accepted: float | None = None
-        self.writes = 0
+        self.writes, self.stop_at = 0, 0.0
 
     def monitor(self, directory: ContainerDir) -> VirtualMonitor:
         loop: Any = VirtualLoop(self.clock)
@@ -155,9 +155,10 @@ class Life:
 
     def first(self, stop_at: float, crash_at: int, after: bool) -> bool:
         """The first monitor, which ends before or after its write number `crash_at`."""
+        self.stop_at = self.clock.now() + stop_at
         monitor = self.monitor(_Failing(self.directory, self, crash_at, after))
         try:
-            self.ask(monitor, self.clock.now() + stop_at)
+            self.ask(monitor, self.stop_at)
             monitor.started()
             monitor.loop.run()
         except Crash:
@@ -171,7 +172,7 @@ class Life:
             return
         monitor = self.monitor(self.directory)
         monitor.resume(self.directory.read_state(), Past(self.directory.journal()))
-        self.ask(monitor, self.clock.now())
+        self.ask(monitor, max(self.clock.now(), self.stop_at))
         monitor.finish_if_idle()
         monitor.loop.run()
 
@@ -187,7 +188,8 @@ class _Failing:
 
     def _count(self, write: Callable[[], Any]) -> Any:
         self._life.writes += 1
-        if self._life.writes == self._crash_at and not self._after:
+        dead = 0 < self._crash_at < self._life.writes  # whatever is still tried on the way out
+        if dead or (self._life.writes == self._crash_at and not self._after):
             raise Crash
         result = write()
         if self._life.writes == self._crash_at:
@@ -253,6 +255,10 @@ def check(life: Life, lifecycle: Lifecycle, stop_at: float) -> None:
     for hook in ("postStart", "preStop"):
         attempts = [d["attempt"] for d in found if d["hook"] == hook]
         assert attempts in ([], [1], [1, 2]), found
+    if lifecycle.post_start is not None and lifecycle.post_start.seconds < 5:
+        last = [d["outcome"] for d in found if d["hook"] == "postStart"][-1]
+        # its success may be in the events and the state, and not in the record that comes last
+        assert last == "succeeded" or "PostStartHookSucceeded" in reasons, "not delivered again"
     redelivered = sum(d["attempt"] == 2 for d in found)
     assert reasons.count("HookRedelivered") in (redelivered, redelivered - 1)
     assert reasons.count("Killing") <= 2
@@ -284,3 +290,25 @@ def test_st_13_killed_before_and_after_every_write(
             raise
     else:
         raise AssertionError("never a whole life")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts"),
+    [("succeeded", [1]), ("failed", [1, 2]), ("interrupted", [1, 2]), (None, [1, 2])],
+)
+def test_sp_11_only_a_post_start_that_succeeded_is_not_delivered_again(
+    stores: Callable[[], Store], outcome: str | None, attempts: list[int]
+) -> None:
+    """The journal had the end of the hook, and the state file could not be written any more."""
+    life = Life(stores(), sleeping(2, None, 10), 1.0)
+    intent = {"t": "intent", "n": 1, "hook": "postStart", "handler": "sleep", "attempt": 1}
+    life.directory.append({**intent, "trigger": "start", "time": "T"})
+    if outcome is not None:
+        life.directory.append({"t": "done", "n": 1, "outcome": outcome})
+    life.stop_at = life.clock.now() + 20
+    life.second()
+    found = deliveries(life.directory.journal(), lambda n: None)
+    assert [d["attempt"] for d in found] == attempts
+    assert found[-1]["outcome"] == "succeeded"
+    reasons = [event["reason"] for event in events(life.directory.journal())]
+    assert reasons[-3:] == ["Killing", "StopSignalSent", "Exited"]
