@@ -71,8 +71,9 @@ class Control:
         """(descriptor, whether it only waits for the end) of every connection."""
         return [(fd, fd in self._quiet) for fd in self._peers]
 
-    def adopt(self, sock: unix.Socket, quiet: bool = False) -> None:
-        """Serve a connection that exists already: the foreground `run`."""
+    def adopt(self, sock: unix.Socket, quiet: bool = True) -> None:
+        """Serve a connection. Until it has asked for something else it hears the last word alone:
+        one that is about to `wait` must not take news for the end, nor a `stop` for its answer."""
         sock.setblocking(False)
         if quiet:
             self._quiet.add(sock.fileno())
@@ -107,8 +108,8 @@ class Control:
                 raise ValueError("not an object")
             answer = self._handle(request)
             if request.get("op") == "wait":
-                self._quiet.add(sock.fileno())
                 return
+            self._quiet.discard(sock.fileno())
         except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
             answer = {"error": f"bad request: {error}"}
         self._send(sock, answer)
