@@ -18,7 +18,7 @@ from shim.engine.kill import open_cgroup
 from shim.engine.loop import Loop
 from shim.engine.monitor import Monitor
 from shim.engine.recover import Past
-from shim.errors import NotFoundError, NotRunningError
+from shim.errors import NotFoundError, NotRunningError, ShimError
 from shim.kernel import proc, unix
 from shim.model import status
 from shim.model.container import Container
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shim.model.directory import ContainerDir
 
 LOCK = "monitor.lock"
+TRACE = "monitor.trace"
 
 
 def resume(store: Store, id: str) -> unix.Socket | None:
@@ -116,8 +117,22 @@ def drive(monitor: Monitor) -> None:
         monitor.remove = lambda: remove_container(monitor.directory.store, monitor.name)
     monitor.loop.at(monitor.clock.now() + SETTLE_SECONDS, lambda: settle(monitor))
     monitor.finish_if_idle()
-    monitor.loop.run()
-    monitor.end()
+    try:
+        monitor.loop.run()
+        monitor.end()
+    except Exception:
+        leave_trace(monitor.directory)
+        raise
+
+
+def leave_trace(directory: ContainerDir) -> None:
+    """A monitor has no stderr: what broke it is kept beside the state. The next verb takes over."""
+    import traceback
+
+    try:
+        directory.write_bytes(TRACE, traceback.format_exc().encode("utf-8", "backslashreplace"))
+    except ShimError:
+        return  # the disk may be what broke it
 
 
 def settle(monitor: Monitor) -> None:
