@@ -163,6 +163,28 @@ _EVENTS: tuple[Flag, ...] = (
     _str("interval", "", "TIME", "how often to print statistics", refused=True),
 )
 
+_UPDATE: tuple[Flag, ...] = (
+    _str("resources", "r", "FILE", "linux.resources as JSON (- for stdin) instead of flags"),
+    _str("blkio-weight", "", "N", "weight of block input and output, 10 to 1000"),
+    _str("cpu-period", "", "USEC", "period of the CPU quota"),
+    _str("cpu-quota", "", "USEC", "CPU time in a period; -1 for no limit"),
+    _str("cpu-burst", "", "USEC", "CPU time saved up for bursts"),
+    _str("cpu-share", "", "N", "CPU shares, 2 to 262144"),
+    _str("cpu-rt-period", "", "USEC", "cgroup v1 only", refused=True),
+    _str("cpu-rt-runtime", "", "USEC", "cgroup v1 only", refused=True),
+    _str("cpuset-cpus", "", "LIST", "CPUs to use, as in 0-3,6"),
+    _str("cpuset-mems", "", "LIST", "memory nodes to use"),
+    _str("kernel-memory", "", "BYTES", "cgroup v1 only", refused=True),
+    _str("kernel-memory-tcp", "", "BYTES", "cgroup v1 only", refused=True),
+    _str("memory", "", "BYTES", "memory, as in 512M; -1 for no limit"),
+    _str("memory-reservation", "", "BYTES", "memory that is not reclaimed (memory.low)"),
+    _str("memory-swap", "", "BYTES", "memory and swap together; -1 for no limit"),
+    _str("pids-limit", "", "N", "processes and threads; -1 for no limit"),
+    _str("l3-cache-schema", "", "TEXT", "Intel RDT", refused=True),
+    _str("mem-bw-schema", "", "TEXT", "Intel RDT", refused=True),
+    _str("cpu-idle", "", "N", "1: run only when nothing else wants the CPU; 0: as usual"),
+)
+
 _LATER = "not supported by this version"
 
 _TABLE: tuple[Verb, ...] = (
@@ -217,9 +239,9 @@ _TABLE: tuple[Verb, ...] = (
         (Flag("timeout", "", "seconds", "SECONDS", "stop waiting after this time (status 124)"),),
     ),
     Verb("logs", "print the output of a container", ("ID",), (_FOLLOW,)),
+    Verb("update", "change the limits of a container", ("ID",), _UPDATE),
     Verb("checkpoint", "", answer="not supported"),
     Verb("restore", "", answer="not supported"),
-    Verb("update", "", answer=_LATER),
     Verb("hook", "", answer=_LATER),
     Verb("kube", "", answer=_LATER),
     Verb("timeline", "", answer=_LATER),

@@ -54,7 +54,16 @@ def apply(cgroup: Cgroup, resources: Resources, mount: CgroupMount) -> None:
 
     ShimError names the field's JSON pointer and where the controller is.
     """
-    wanted = settings(resources)
+    for setting in checked_settings(cgroup, resources, mount):
+        write(cgroup, setting)
+
+
+def checked_settings(
+    cgroup: Cgroup, resources: Resources, mount: CgroupMount, file: str = "config.json"
+) -> list[Setting]:
+    """What `resources` asks for, in order, once it is sure that every controller is here and no
+    limit is below what is in use; ShimError (InputError names `file`)."""
+    wanted = settings(resources, file)
     available = frozenset(cgroup.read("cgroup.controllers").split())
     for setting in wanted:
         # Some files need no controller (cpu.pressure), so its absence alone is no error.
@@ -63,8 +72,7 @@ def apply(cgroup: Cgroup, resources: Resources, mount: CgroupMount) -> None:
             raise ShimError(f"{setting.pointer}: {_where(setting.controller, cgroup, mount)}")
     if resources.memory is not None and resources.memory.check_before_update:
         _check_usage(cgroup, resources.memory)
-    for setting in wanted:
-        _write(cgroup, setting)
+    return wanted
 
 
 def attach_devices(cgroup: Cgroup, resources: Resources | None, kernel: Kernel) -> None:
@@ -107,7 +115,8 @@ def _check_usage(cgroup: Cgroup, memory: Memory) -> None:
             raise ShimError(f"{BASE}/memory/{field}: {limit} is not above the {usage} bytes in use")
 
 
-def _write(cgroup: Cgroup, setting: Setting) -> None:
+def write(cgroup: Cgroup, setting: Setting) -> None:
+    """One limit, to the file that this kernel has for it; errors name the field."""
     choices = [(setting.file, setting.value)]
     if setting.other is not None:
         choices.append(setting.other)

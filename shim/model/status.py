@@ -45,6 +45,7 @@ _ALLOWED: dict[str, frozenset[str]] = {
     "exec": frozenset({CREATED, RUNNING}),
     "pause": frozenset({CREATED, RUNNING}),
     "resume": frozenset({PAUSED}),
+    "update": frozenset({CREATED, RUNNING, PAUSED}),
     "stop": frozenset({CREATED, RUNNING, PAUSED, STOPPED}),
 }
 
