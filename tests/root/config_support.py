@@ -119,7 +119,13 @@ class Runc:
     def init_file(self, name: str) -> bytes:
         state = self.call("state", self.id)
         assert state.code == 0, state
-        return Path(f"/proc/{json.loads(state.out)['pid']}/{name}").read_bytes()
+        pid = json.loads(state.out)["pid"]
+        # runc returns before its init has executed, and offers nothing to wait on for that.
+        for _ in range(500):
+            if "runc" not in os.readlink(f"/proc/{pid}/exe"):
+                break
+            select.select([], [], [], 0.01)
+        return Path(f"/proc/{pid}/{name}").read_bytes()
 
     def output(self, *argv: str) -> str:
         result = self.call("exec", self.id, *argv)
