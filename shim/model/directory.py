@@ -136,14 +136,15 @@ class ContainerDir:
         finally:
             os.close(fd)
 
-    def write_bytes(self, name: str, data: bytes) -> None:
-        """Replace a file: after a crash it holds the old or the new content, never a mix."""
+    def write_bytes(self, name: str, data: bytes, durable: bool = True) -> None:
+        """Replace a file: after a crash it holds the old or the new content, never a mix. Without
+        `durable` only as long as the machine runs: enough for what a reboot makes useless."""
         try:
-            self._replace(name, data)
+            self._replace(name, data, durable)
         except OSError as error:
             raise files.fail(f"write {name}", error) from error
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def _replace(self, name: str, data: bytes, durable: bool) -> None:
         parent, last = self._parent(name, make=True)
         temporary = f".{last}.{os.getpid()}"
         try:
@@ -155,14 +156,16 @@ class ContainerDir:
             fd = os.open(temporary, flags, 0o600, dir_fd=parent)
             try:
                 files.write_all(fd, data)
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
                 os.rename(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)
             except OSError:
                 os.unlink(temporary, dir_fd=parent)
                 raise
             finally:
                 os.close(fd)
-            os.fsync(parent)
+            if durable:
+                os.fsync(parent)
         finally:
             if parent != self.fd:
                 os.close(parent)
