@@ -159,8 +159,8 @@ _STOP: tuple[Flag, ...] = (
 _EVENTS: tuple[Flag, ...] = (
     _FOLLOW,
     _FORMAT,
-    _bool("stats", "", "resource statistics", refused=True),
-    _str("interval", "", "TIME", "how often to print statistics", refused=True),
+    _bool("stats", "", "print resource statistics as runc's JSON instead, once or with -f"),
+    _str("interval", "", "TIME", "between statistics with -f, as in 500ms or 5s (default: 5s)"),
 )
 
 _UPDATE: tuple[Flag, ...] = (
@@ -239,6 +239,7 @@ _TABLE: tuple[Verb, ...] = (
         (Flag("timeout", "", "seconds", "SECONDS", "stop waiting after this time (status 124)"),),
     ),
     Verb("logs", "print the output of a container", ("ID",), (_FOLLOW,)),
+    Verb("stats", "print what containers use, hooks included", ("ID...",), (_FORMAT,)),
     Verb("update", "change the limits of a container", ("ID",), _UPDATE),
     Verb("checkpoint", "", answer="not supported"),
     Verb("restore", "", answer="not supported"),

@@ -131,7 +131,7 @@ def test_seconds(text: str, value: float) -> None:
         ["exec", "--process-label", "x", "web", "ls"],
         ["create", "--pidfd-socket", "/s", "web"],
         ["spec", "--rootless"],
-        ["events", "--stats", "web"],
+        ["update", "--kernel-memory", "1", "web"],
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(argv: list[str]) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from shim.cli.report import out
-from shim.errors import NotFoundError, ShimError
+from shim.errors import NotFoundError, ShimError, UsageError
 from shim.model.event import events
 from shim.model.store import Store
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 def run(args: Args) -> int:
     """Print the events of a container, or of all merged by time, oldest first.
 
-    -f goes on until the container is deleted.
+    -f goes on until the container is deleted. --stats is runc's verb of the same name.
     """
+    if args.stats:
+        from shim.cli import oci_stats
+
+        return oci_stats.run(args)
+    if args.interval is not None:
+        raise UsageError("flag --interval is for --stats")
     reader = _Reader(args)
     if not args.follow:
         _print(args, reader.new())
