@@ -14,6 +14,7 @@ from shim.engine import child, compile
 from shim.engine.cgroup_setup import location, setup
 from shim.engine.pidfile import write_pid_file
 from shim.engine.slots import Slots
+from shim.engine.usage import main_kills
 from shim.errors import KernelError, ShimError, UsageError
 from shim.kernel import proc
 from shim.kernel.api import KERNEL
@@ -174,6 +175,8 @@ def initial_state(id: str, bundle: Bundle, request: Request, cgroup: Cgroup) -> 
         "standalone": request.standalone,
         "hookSeq": 0,
         "removeOnExit": request.remove_on_exit,
+        # a cgroup that was there before has a past of its own
+        "oomSeen": 0 if cgroup.fresh else main_kills(cgroup, False),
     }
 
 
@@ -235,9 +238,9 @@ def record(
     tty, process.terminal = process.terminal, False
     ops = compile.exec_plan(process, compile.namespace_mask(bundle.spec), made.root, options)
     process.terminal = tty
-    directory.write_bytes("exec.plan", plan.pack(ops))
-    directory.write_bytes("exec.json", words.dump(ops))
-    directory.write_bytes("config.json", bundle.config)
+    directory.write_bytes("exec.plan", plan.pack(ops), durable=False)
+    directory.write_bytes("exec.json", words.dump(ops), durable=False)
+    directory.write_bytes("config.json", bundle.config, durable=False)
     state.update(
         pid=made.pid,
         startTime=proc.start_time(made.pid),

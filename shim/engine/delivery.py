@@ -11,6 +11,7 @@ import errno
 import os
 
 from shim.engine import loop as ev
+from shim.engine import usage as cost
 from shim.engine.output import Output
 from shim.engine.stop import FAILED, INTERRUPTED, SUCCEEDED, TIMED_OUT
 from shim.errors import CannotInvokeError, CommandNotFoundError, ShimError, strerror
@@ -42,9 +43,9 @@ class Delivery:
     """A hook in flight. `number` is its place in the journal and the name of its leaf cgroup."""
 
     __slots__ = (
-        "attempt", "done", "error", "exit_code", "handler", "hook", "leaf", "migrate", "monitor",
-        "number", "outcome", "output", "pid", "rss", "signal", "start_wall", "started", "status",
-        "timer", "trigger",
+        "attempt", "before", "done", "error", "exit_code", "handler", "hook", "leaf", "migrate",
+        "monitor", "number", "outcome", "output", "pid", "rusage", "signal", "start_wall",
+        "started", "status", "timer", "trigger", "why",
     )  # fmt: skip
 
     def __init__(
@@ -54,9 +55,11 @@ class Delivery:
         self.attempt, self.trigger, self.number = attempt, trigger, number
         self.outcome: str | None = None
         self.error: str | None = None
+        self.why: str | None = None
         self.exit_code: int | None = None
         self.signal: int | None = None
-        self.rss: int | None = None
+        self.rusage: resource.struct_rusage | None = None
+        self.before: cost.Counts | None = None
         self.output = Output()
         self.leaf: Cgroup | None = None
         self.status: unix.Socket | None = None
@@ -113,6 +116,8 @@ class Delivery:
                 fds=[monitor.init],
                 migrate=self.migrate,
             )
+            # After the request, beside which it costs nothing, and before the hook can do harm.
+            self.before = self.before or cost.Counts.of(monitor.cgroup)
         finally:
             os.close(write)
             theirs.close()
@@ -197,7 +202,7 @@ class Delivery:
             self.monitor.loop.drop(self.output.fd)
 
     def _on_exit(self, status: int, usage: resource.struct_rusage) -> None:
-        self.rss = usage.ru_maxrss * 1024
+        self.rusage = usage
         if not self.done and self.status is not None:
             self._on_status(0)  # an execve failure may still be in the socket
         if self.done:
@@ -247,8 +252,10 @@ class Delivery:
         if self.output.fd >= 0:
             self.output.drain()
         self._kill_tree()
+        if outcome != SUCCEEDED:
+            cost.explain(self)
         self.monitor.hook_finished(self)
-        self._record(finished, wall, self._usage())
+        self._record(finished, wall, cost.usage(self))
         self._release()
 
     def _kill_tree(self) -> None:
@@ -260,13 +267,6 @@ class Delivery:
                 self.leaf.kill()
         except ShimError as error:
             self.error = self.error or str(error)
-
-    def _usage(self) -> dict[str, Any]:
-        cpu = self.leaf.cpu_usec() if self.leaf is not None else None
-        return {
-            "cpuUsec": cpu, "maxRssBytes": self.rss, "memoryPeakBytes": None, "ioReadBytes": None,
-            "ioWriteBytes": None, "pidsPeak": None, "oomKills": None, "throttledUsec": None,
-        }  # fmt: skip
 
     def _record(self, finished: float, wall: int, usage: dict[str, Any]) -> None:
         content = self.output.content()
@@ -361,6 +361,8 @@ def failure_message(delivery: Delivery, container: str) -> str:
         )
         if code == 126 and delivery.error:
             output = delivery.error
+        elif delivery.why is not None and code is not None:
+            output = f"{delivery.why}\n{output}"
     return (
         f'{what} for Container "{container}" in Pod "{container}" failed - error: {error}, '
         f"message: {quote(clip(output, OUTPUT_SHOWN))}"

@@ -86,14 +86,17 @@ class Facts:
     def save_output(self, number: int, content: bytes) -> None:
         """hooks/N.out."""
         try:
-            self._directory.write_bytes(f"hooks/{number}.out", content)
+            self._directory.write_bytes(f"hooks/{number}.out", content, durable=False)
         except ShimError:
             return
 
 
-def exit_record(name: str, code: int | None, wall: int) -> tuple[dict[str, Any], str]:
+def exit_record(
+    name: str, code: int | None, wall: int, starved: bool = False
+) -> tuple[dict[str, Any], str]:
     """(state.json's "exit", the event's words) of a process that ended with `code`: -N for signal
-    N, None when nobody could learn it. `wall` is nanoseconds since the epoch."""
+    N, None when nobody could learn it. `wall` is nanoseconds since the epoch; `starved`: by the OOM
+    killer."""
     number = -code if code is not None and code < 0 else None
     if code is None:
         text = f"Container {name} exited, exit code unknown"
@@ -101,10 +104,13 @@ def exit_record(name: str, code: int | None, wall: int) -> tuple[dict[str, Any],
         text = f"Container {name} was ended by {signal_name(number)}"
     else:
         text = f"Container {name} exited with code {code}"
+    reason = "Completed" if code == 0 else "Unknown" if code is None else "Error"
+    if starved:
+        reason = "OOMKilled"
     record = {
         "exitCode": None if number is not None else code,
         "signal": number,
         "at": rfc3339(wall),
-        "reason": "Completed" if code == 0 else "Unknown" if code is None else "Error",
+        "reason": reason,
     }
     return record, text

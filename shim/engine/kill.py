@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from shim.errors import KernelError, NotRunningError
+from shim.errors import KernelError, NotRunningError, ShimError
 from shim.kernel.cgroup import Cgroup, find_mount
 from shim.kernel.sig import signal
 from shim.model import status
@@ -28,6 +28,8 @@ def kill(store: Store, id: str, number: int, all: bool) -> None:
         _kill_cgroup(container, number)
         return
     status.check("kill", now)
+    if number == signal.SIGKILL:
+        _note_kills(container)
     if number != signal.SIGKILL and now != status.CREATED and _begins_stop(container, number):
         from shim.engine import client
 
@@ -46,6 +48,21 @@ def _begins_stop(container: Container, number: int) -> bool:
     from shim.bundle.lifecycle import Lifecycle
 
     return number == Lifecycle.from_json(raw).stop_signal
+
+
+def _note_kills(container: Container) -> None:
+    """What the OOM killer has done so far is not what ends the container now (SECURITY.md
+    CG-12)."""
+    from shim.engine.usage import main_kills
+
+    inner = (container.state.get("cgroup") or {}).get("layout") == "inner"
+    try:
+        with open_cgroup(container) as cgroup:
+            kills = main_kills(cgroup, inner)
+        if kills:
+            container.dir.try_update(oomSeen=kills)
+    except ShimError:
+        return  # the signal matters more
 
 
 def send(container: Container, number: int) -> None:

@@ -13,7 +13,7 @@ from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.signals import signal_name
 from shim.engine import delivery as deliver
 from shim.engine import loop as ev
-from shim.engine import stop
+from shim.engine import stop, usage
 from shim.engine.control import Control
 from shim.engine.delivery import Delivery
 from shim.engine.facts import Facts, exit_record
@@ -50,9 +50,9 @@ class Monitor:
 
     __slots__ = (
         "_exited", "_leaves", "_shared_exit", "_spawner_fd", "_timer", "_watched", "cgroup",
-        "clock", "control", "deliveries", "directory", "exit", "facts", "init", "lifecycle",
-        "lock", "loop", "machine", "name", "null", "number", "parent", "pid", "plans", "reaper",
-        "remove", "rest", "spawner", "streams",
+        "clock", "control", "deliveries", "directory", "exit", "facts", "init", "inner",
+        "lifecycle", "lock", "loop", "machine", "name", "null", "number", "parent", "pid", "plans",
+        "reaper", "remove", "rest", "shot", "spawner", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +85,8 @@ class Monitor:
         self.plans = HookPlans()
         self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
-        self._exited = False
+        self._exited = self.shot = False
+        self.inner = (state.get("cgroup") or {}).get("layout") == "inner"
         self._leaves, self._spawner_fd, self._watched = 0, -1, 0
         self.exit: dict[str, Any] | None = None
         self.remove: Callable[[], None] | None = None
@@ -170,6 +171,7 @@ class Monitor:
 
     def send(self, number: int) -> None:
         """A signal for init."""
+        self.shot = self.shot or number == signal.SIGKILL
         try:
             signal.pidfd_send_signal(self.init, number)
         except ProcessLookupError:
@@ -337,6 +339,7 @@ class Monitor:
     def _on_exit(self, code: int | None) -> None:
         """Init has ended: everything else of the container goes too, then it is written down."""
         self._exited = True
+        starved = usage.main_ran_out(self, code)
         try:
             if self.cgroup.populated():
                 self.cgroup.kill()
@@ -344,10 +347,12 @@ class Monitor:
             pass  # the cgroup has gone with its container
         for stream in self.streams:
             stream.drain()
-        exit_, text = exit_record(self.name, code, self.clock.wall_ns())
+        exit_, text = exit_record(self.name, code, self.clock.wall_ns(), starved)
         self.exit = exit_
         with self.facts:
             self.facts.save(exit=exit_, status="stopped")
+            if starved:
+                self.emit(stop.WARNING, "OOMKilled", f"Container {self.name} ran out of memory")
             self.act(self.machine.exited(text, failed=code != 0))
         self.finish_if_idle()
 

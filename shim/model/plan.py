@@ -61,7 +61,7 @@ DETAILS = {
 }  # fmt: skip
 
 D_FSCONFIG, D_CHECK, D_CWD, D_NOT_FOUND, D_FORK, D_PARENT = 4, 15, 16, 17, 20, 21
-ENOENT, EACCES, ENOMEM, ESRCH = 2, 13, 12, 3
+ENOENT, EACCES, ENOMEM, ESRCH, EAGAIN = 2, 13, 12, 3, 11
 
 
 class Op:
@@ -210,6 +210,8 @@ def failure(ops: Sequence[Op], step: int, errno: int, detail: int) -> ShimError:
     if (what == D_FORK and errno in (ENOMEM, ESRCH)) or (joining and errno == ESRCH):
         return NotRunningError()  # how the kernel says that the namespaces are gone (EX-18)
     words = DETAILS.get(what, "")
+    if what == D_FORK and errno == EAGAIN:
+        words += " (pids limit)"  # or RLIMIT_NPROC, which limits the same (fork(2); CG-15)
     options = () if op is None else op.list or ()
     if what == D_FSCONFIG and index <= len(options):
         words = f"option {options[index - 1]!r}" if index else "create"

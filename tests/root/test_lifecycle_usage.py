@@ -44,3 +44,35 @@ def test_two_hooks_are_counted_apart(lives: Lives) -> None:
     lives.stop()
     heavy, light = lives.hooks()
     assert heavy["usage"]["cpuUsec"] > 5 * light["usage"]["cpuUsec"]
+
+
+def test_what_the_kernel_cannot_tell_apart_is_null(lives: Lives) -> None:
+    """A plain leaf has no controller: it is charged to the container with all else in it."""
+    lives.run(post_start=sh("true"))
+    lives.follow().until("PostStartHookSucceeded")
+    counted = (lives.cgroup() / "memory.events").exists()
+    usage = lives.hook()["usage"]
+    assert usage.pop("cpuUsec") > 0
+    assert usage.pop("maxRssBytes") > 0
+    assert usage.pop("oomKills") == (0 if counted else None)
+    assert usage == dict.fromkeys(
+        ("memoryPeakBytes", "ioReadBytes", "ioWriteBytes", "pidsPeak", "throttledUsec")
+    )
+
+
+def test_cg_12_a_hook_that_is_shot_by_others_did_not_run_out_of_memory(lives: Lives) -> None:
+    begun = lives.fifo("begun")
+    lives.fifo("never")
+    lives.run(post_start=sh("echo x >/home/begun; read x </home/never"))
+    begun.line()
+    (leaf,) = lives.cgroup().glob("hook-*")
+    (leaf / "cgroup.kill").write_text("1")
+    assert lives.exit_code() == "7"
+    assert (lives.hook()["signal"], lives.hook()["error"]) == (9, "ended by signal 9")
+
+
+def test_cg_12_a_killed_container_did_not_run_out_of_memory(lives: Lives) -> None:
+    lives.run()
+    assert lives.rt.kill("c", "KILL").code == 0
+    assert lives.exit_code() == "137"
+    assert "OOMKilled" not in lives.reasons()

@@ -201,7 +201,7 @@ SAMPLE = [
         (1, 1, 0, KernelError, "join the container: operation not permitted"),
         (2, 12, 20, NotRunningError, "container not running"),
         (2, 11, 20, KernelError,
-         "enter the pid namespace: fork: resource temporarily unavailable"),
+         "enter the pid namespace: fork (pids limit): resource temporarily unavailable"),
         (3, 22, 4 | 1 << 8, KernelError,
          "/mounts/2: tmpfs on /tmp: option 'size=1x': invalid argument"),
         (3, 22, 4 | 2 << 8, KernelError,
