@@ -241,13 +241,13 @@ _TABLE: tuple[Verb, ...] = (
     Verb("logs", "print the output of a container", ("ID",), (_FOLLOW,)),
     Verb("stats", "print what containers use, hooks included", ("ID...",), (_FORMAT,)),
     Verb("update", "change the limits of a container", ("ID",), _UPDATE),
+    Verb("doctor", "say what this host offers and lacks, and how to get it", (), (_FORMAT,)),
     Verb("checkpoint", "", answer="not supported"),
     Verb("restore", "", answer="not supported"),
     Verb("hook", "", answer=_LATER),
     Verb("kube", "", answer=_LATER),
     Verb("timeline", "", answer=_LATER),
     Verb("metrics", "", answer=_LATER),
-    Verb("doctor", "", answer=_LATER),
     Verb("completion", "", answer=_LATER),
 )
 

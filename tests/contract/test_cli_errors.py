@@ -133,7 +133,7 @@ def test_checkpoint_is_not_supported_help_included(verb: str, rest: list[str]) -
 @pytest.mark.parametrize(
     "argv",
     [["hook", "test", "web", "preStop"], ["kube", "play", "x"], ["metrics"],
-     ["timeline", "web"], ["doctor"], ["completion", "bash"]],
+     ["timeline", "web"], ["completion", "bash"]],
 )  # fmt: skip
 def test_verbs_of_later_versions_say_so(argv: list[str]) -> None:
     result = shim(*argv)
