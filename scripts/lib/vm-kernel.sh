@@ -72,7 +72,9 @@ fetch_kernel() {
     exec 8>&-
 }
 
-EMULATION="-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off"
+# One thread for both processors: with one each, qemu 7.2 runs code that another processor has just
+# patched (jump labels: cpu.max switches one), and the kernel dies of an int3. Not slower either.
+EMULATION="-accel tcg,thread=single,tb-size=512 -cpu max,la57=off"
 
 # pick_accelerator SERIES: qemu's flags. A /dev/kvm that exists may still hang its guests, so it is
 # tried: a guest that only powers off, once per boot of this machine.
