@@ -5,16 +5,20 @@ comes from"), read as strictly as the Kubernetes API validates it (KUBERNETES.md
 from __future__ import annotations
 
 from shim.bundle.fields import Value
+from shim.bundle.limits import read_limits
 from shim.bundle.signals import parse_signal, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.bundle.classes import Spec
+    from shim.bundle.limits import Limits
 
 DEFAULT_GRACE = 30
 GRACE_MAX = 2**31 - 1
 """Seconds. 68 years: far from the overflow that turns 1e18 into "at once" (SECURITY.md SP-04)."""
 
+NOT_FROM_ANNOTATIONS = "not taken from an annotation: use --lifecycle or lifecycle.json"
+"""An image may have written them (SECURITY.md CV-29)."""
 STOP_SIGNAL_ANNOTATION = "org.opencontainers.image.stopSignal"
 
 _DOCUMENT = frozenset(
@@ -31,7 +35,7 @@ _DOCUMENT = frozenset(
 )
 _LIFECYCLE = frozenset(("postStart", "preStop", "stopSignal", "preStart", "postStop"))
 _KINDS = ("exec", "httpGet", "tcpSocket", "sleep")
-_HANDLER = frozenset((*_KINDS, "timeoutSeconds", "retries"))
+_HANDLER = frozenset((*_KINDS, "timeoutSeconds", "retries", "resources"))
 _EXEC = frozenset(("command",))
 _SLEEP = frozenset(("seconds",))
 _SAVED = frozenset(
@@ -50,10 +54,11 @@ _SAVED = frozenset(
 class Handler:
     """One hook. `kind` exec runs `command` in the container, sleep waits `seconds`.
 
-    `timeout` in seconds, None: only the grace period bounds it.
+    `timeout` in seconds, None: only the grace period bounds it; `resources` None: only what bounds
+    the container.
     """
 
-    __slots__ = ("command", "kind", "retries", "seconds", "timeout")
+    __slots__ = ("command", "kind", "resources", "retries", "seconds", "timeout")
 
     def __init__(
         self,
@@ -62,9 +67,10 @@ class Handler:
         seconds: float = 0,
         timeout: float | None = None,
         retries: int = 0,
+        resources: Limits | None = None,
     ) -> None:
         self.kind, self.command, self.seconds = kind, command or [], seconds
-        self.timeout, self.retries = timeout, retries
+        self.timeout, self.retries, self.resources = timeout, retries, resources
 
     def to_json(self) -> dict[str, object]:
         """The handler as the Kubernetes API writes it, with shim's own fields beside it."""
@@ -76,6 +82,8 @@ class Handler:
             document["timeoutSeconds"] = _plain(self.timeout)
         if self.retries:
             document["retries"] = self.retries
+        if self.resources is not None:
+            document["resources"] = self.resources.to_json()
         return document
 
     @staticmethod
@@ -174,23 +182,23 @@ def read_document(value: Value, spec: Spec | None, source: str) -> Lifecycle:
     return result
 
 
-def read_block(value: Value, result: Lifecycle) -> None:
+def read_block(value: Value, result: Lifecycle, limits: bool = True) -> None:
     """The `lifecycle` object into `result`, whose grace bounds every sleep (KUBERNETES.md rule
-    25)."""
+    25); `limits`: whether the source may set any."""
     fields = value.record(_LIFECYCLE, strict=True)
     for name in ("preStart", "postStop"):
         if (found := fields.get(name)) is not None:
             found.unsupported()
     post_start, pre_stop = fields.get("postStart"), fields.get("preStop")
     if post_start is not None:
-        result.post_start = read_handler(post_start, result.grace)
+        result.post_start = read_handler(post_start, result.grace, limits)
     if pre_stop is not None:
-        result.pre_stop = read_handler(pre_stop, result.grace)
+        result.pre_stop = read_handler(pre_stop, result.grace, limits)
     if (signal := fields.get("stopSignal")) is not None:
         result.stop_signal = _stop_signal(signal)
 
 
-def read_handler(value: Value, grace: float = GRACE_MAX) -> Handler:
+def read_handler(value: Value, grace: float = GRACE_MAX, limits: bool = True) -> Handler:
     """Exactly one handler; `grace` in seconds is the most a sleep may ask for."""
     fields = value.record(_HANDLER, strict=True)
     found = [name for name in _KINDS if fields.get(name) is not None]
@@ -203,8 +211,14 @@ def read_handler(value: Value, grace: float = GRACE_MAX) -> Handler:
     seconds = None if timeout is None else _positive(timeout)
     if fields.integer("retries", 0, 2**31 - 1):
         fields.need("retries").unsupported()
+    resources = fields.get("resources")
+    if resources is not None and not limits:
+        resources.fail(NOT_FROM_ANNOTATIONS)
+    if resources is not None and found[0] != "exec":
+        resources.fail(f"only an exec handler uses any, not {found[0]}")
+    bounds = None if resources is None else read_limits(resources)
     if found[0] == "exec":
-        return Handler("exec", command=_command(kind), timeout=seconds)
+        return Handler("exec", command=_command(kind), timeout=seconds, resources=bounds)
     if found[0] == "sleep":
         return Handler("sleep", seconds=_sleep(kind, grace), timeout=seconds)
     kind.unsupported()

@@ -13,6 +13,7 @@ from shim.bundle.json_strict import check_tree, escape, loads
 from shim.bundle.lifecycle import (
     DEFAULT_GRACE,
     GRACE_MAX,
+    NOT_FROM_ANNOTATIONS,
     Lifecycle,
     image_stop_signal,
     read_block,
@@ -70,8 +71,7 @@ def from_annotations(spec: Spec, file: str = "config.json") -> Lifecycle | None:
     if PROBES in notes:
         raise UnsupportedError(file, _where(PROBES), "probes are not supported by this version")
     if notes.get(RESTART_POLICY, "Never") != "Never":
-        cause = "not taken from an annotation: use --lifecycle or lifecycle.json"
-        raise InputError(file, _where(RESTART_POLICY), cause)
+        raise InputError(file, _where(RESTART_POLICY), NOT_FROM_ANNOTATIONS)
     result = Lifecycle(
         stop_signal=image_stop_signal(spec),
         grace=_grace(notes.get(GRACE), file),
@@ -81,7 +81,8 @@ def from_annotations(spec: Spec, file: str = "config.json") -> Lifecycle | None:
         result.profile = read_profile(Value(notes[PROFILE], _where(PROFILE), file))
     if LIFECYCLE in notes:
         where = _where(LIFECYCLE)
-        read_block(Value(loads(notes[LIFECYCLE].encode(), file, where), where, file), result)
+        block = Value(loads(notes[LIFECYCLE].encode(), file, where), where, file)
+        read_block(block, result, limits=False)
     return result
 
 

@@ -10,7 +10,7 @@ import os
 from time import time_ns
 
 from shim.bundle.load import load
-from shim.engine import child, compile
+from shim.engine import child, compile, layout
 from shim.engine.cgroup_setup import location, setup
 from shim.engine.pidfile import write_pid_file
 from shim.engine.slots import Slots
@@ -96,7 +96,8 @@ def create_container(
         undo.append(lambda: remove_cgroup(cgroup))
         state = initial_state(id, bundle, request, cgroup)
         directory.write_state(state)
-        made = _spawn(id, bundle, directory, cgroup, mount, request)
+        with layout.make_main(cgroup, mount, bundle.lifecycle) as main:
+            made = _spawn(id, bundle, directory, main, mount, request)
         undo.append(made.kill)
         record(directory, state, bundle, made, request)
         if request.pid_file:
@@ -160,7 +161,7 @@ def initial_state(id: str, bundle: Bundle, request: Request, cgroup: Cgroup) -> 
         "bootId": proc.boot_id(),
         "startTime": None,
         "pidfsIno": None,
-        "cgroup": {"path": cgroup.path, "ino": cgroup.ino},
+        "cgroup": layout.recorded(cgroup, bundle.lifecycle),
         "root": None,
         "lifecycle": None if bundle.lifecycle is None else bundle.lifecycle.to_json(),
         "status": "creating",

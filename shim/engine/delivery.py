@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from shim.engine import layout
 from shim.engine import loop as ev
 from shim.engine import usage as cost
 from shim.engine.output import Output
@@ -102,6 +103,8 @@ class Delivery:
     def _spawn(self) -> None:
         monitor = self.monitor
         self.leaf = monitor.cgroup.child(f"hook-{self.number}-{int(self.migrate)}")
+        if self.handler.resources is not None:
+            layout.limit(self.leaf, self.handler.resources)
         write = self.output.open()
         ours, theirs = unix.pair(unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK)
         self.status = ours

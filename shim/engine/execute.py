@@ -9,7 +9,7 @@ import errno
 import os
 import select
 
-from shim.engine import child
+from shim.engine import child, layout
 from shim.engine.child import Packed
 from shim.engine.kill import open_cgroup
 from shim.errors import KernelError, UsageError
@@ -145,7 +145,7 @@ def _enter(packed: Packed, fds: dict[str, int], cgroup: Cgroup, preserve: int) -
 
 
 def _target_cgroup(container: Container, options: Options) -> Cgroup:
-    cgroup = open_cgroup(container)
+    cgroup = layout.of_main(open_cgroup(container), container.state)
     if not options.cgroup or options.cgroup in ("/", "."):
         return cgroup
     with cgroup:

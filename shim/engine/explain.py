@@ -9,7 +9,7 @@ import os
 
 from shim.bundle.lifecycle import STOP_SIGNAL_ANNOTATION, Lifecycle
 from shim.bundle.signals import signal_name
-from shim.engine import compile, devices
+from shim.engine import compile, devices, layout
 from shim.engine.cgroup_setup import location
 from shim.engine.resources import BASE, settings
 from shim.model import plan
@@ -34,6 +34,8 @@ def explain(bundle: Bundle) -> list[str]:
     lines = [f"bundle {bundle.dir}", "", "create"]
     lines += [_host("state", f"make the directory {ID} below --root")]
     lines += _cgroup_lines(bundle.spec)
+    if layout.wanted(bundle.lifecycle):
+        lines.append(_host("cgroup", "below it main for the process, hook-N for each hook"))
     lines += [_open_line(name, bundle) for name in plan.slots(ops)]
     for number, op in enumerate(ops):
         if op.name == "EXEC":
@@ -183,7 +185,10 @@ def _handler(hook: Handler) -> str:
     text = f"sleep {_seconds(hook.seconds)}"
     if hook.kind == "exec":
         text = "exec " + json.dumps(hook.command, ensure_ascii=False)
-    return text + ("" if hook.timeout is None else f", cut off after {_seconds(hook.timeout)}")
+    if hook.timeout is not None:
+        text += f", cut off after {_seconds(hook.timeout)}"
+    limits = [] if hook.resources is None else layout.settings(hook.resources)
+    return text + "".join(f", {file} = {value}" for file, value, _ in limits)
 
 
 def _seconds(number: float) -> str:

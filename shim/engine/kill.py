@@ -53,12 +53,11 @@ def _begins_stop(container: Container, number: int) -> bool:
 def _note_kills(container: Container) -> None:
     """What the OOM killer has done so far is not what ends the container now (SECURITY.md
     CG-12)."""
-    from shim.engine.usage import main_kills
+    from shim.engine import layout, usage
 
-    inner = (container.state.get("cgroup") or {}).get("layout") == "inner"
     try:
         with open_cgroup(container) as cgroup:
-            kills = main_kills(cgroup, inner)
+            kills = usage.main_kills(cgroup, layout.is_inner(container.state))
         if kills:
             container.dir.try_update(oomSeen=kills)
     except ShimError:

@@ -12,8 +12,8 @@ import os
 from shim.bundle.lifecycle import Lifecycle
 from shim.bundle.signals import signal_name
 from shim.engine import delivery as deliver
+from shim.engine import layout, stop, usage
 from shim.engine import loop as ev
-from shim.engine import stop, usage
 from shim.engine.control import Control
 from shim.engine.delivery import Delivery
 from shim.engine.facts import Facts, exit_record
@@ -86,7 +86,7 @@ class Monitor:
         self.facts = Facts(directory, loop, state, self.finish_if_idle)
         self.reaper = Reaper(loop, self._on_signal)
         self._exited = self.shot = False
-        self.inner = (state.get("cgroup") or {}).get("layout") == "inner"
+        self.inner = layout.is_inner(state)
         self._leaves, self._spawner_fd, self._watched = 0, -1, 0
         self.exit: dict[str, Any] | None = None
         self.remove: Callable[[], None] | None = None

@@ -142,13 +142,14 @@ def evidence(delivery: Delivery) -> Evidence:
     """Of a delivery that has its outcome."""
     unseen = delivery.handler.kind == "exec" and not delivery.pid and delivery.exit_code is None
     shot = delivery.signal == signal.SIGKILL or delivery.exit_code == SHELL_KILLED
-    before = delivery.before
+    before, limits = delivery.before, delivery.handler.resources
     return Evidence(
         delivery.outcome,
         shot or unseen,
         Counts.of(delivery.leaf),
         before if before is not None else Counts({}, {}),
         Counts.of(delivery.monitor.cgroup if before is not None else None),
+        limits is not None and limits.pids is not None,
     )
 
 

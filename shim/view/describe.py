@@ -123,4 +123,7 @@ def handler(value: dict[str, Any] | None) -> str | None:
     else:
         text = f"sleep {value.get('sleep', {}).get('seconds')}s"
     timeout = value.get("timeoutSeconds")
-    return text if timeout is None else f"{text} timeout={timeout}s"
+    if timeout is not None:
+        text += f" timeout={timeout}s"
+    limits = value.get("resources") or {}
+    return text + "".join(f" {name}={limits[name]}" for name in sorted(limits))
