@@ -22,7 +22,8 @@ def test_vagrant_validate(tmp_path: Path) -> None:
     vagrant = shutil.which("vagrant")
     if vagrant is None:
         pytest.skip("vagrant is not installed (Debian 12 has it: apt install vagrant)")
-    env = {**os.environ, "VAGRANT_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    own = {"VAGRANT_HOME": "home", "VAGRANT_DOTFILE_PATH": "dot", "HOME": "."}
+    env = {**os.environ, **{name: str(tmp_path / path) for name, path in own.items()}}
     # -p: no provider needs to be installed to read the file.
     result = subprocess.run(
         [vagrant, "validate", "-p"], cwd=REPO, env=env, capture_output=True, text=True, timeout=100
