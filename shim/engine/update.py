@@ -47,15 +47,16 @@ def change(
         _complete_memory(cgroup, resources.memory, file)
     wanted = checked_settings(cgroup, resources, mount, file)
     _lower_burst_first(cgroup, wanted)
-    undo: list[tuple[str, str]] = []
+    before = [_before(cgroup, setting) for setting in wanted]
+    done: list[list[tuple[str, str]]] = []
     try:
-        for setting in wanted:
-            undo += _before(cgroup, setting)
+        for setting, back in zip(wanted, before, strict=True):
             write(cgroup, setting)
+            done.append(back)
         if resources.devices:
             replace_devices(cgroup, resources, kernel)
     except BaseException:
-        for name, text in reversed(undo):
+        for name, text in (entry for back in reversed(done) for entry in back):
             with suppress(ShimError):  # the first error is the one to tell
                 cgroup.write(name, text)
         raise
@@ -124,7 +125,7 @@ def _lower_burst_first(cgroup: Cgroup, wanted: list[Setting]) -> None:
 
 
 def _before(cgroup: Cgroup, setting: Setting) -> list[tuple[str, str]]:
-    """The write that takes `setting` back; [] for a file that is not there or cannot be read."""
+    """The writes that take `setting` back; [] for a file that is not there or cannot be read."""
     device, space, _ = setting.value.partition(" ")
     for name in [setting.file, *([setting.other[0]] if setting.other else [])]:
         try:
@@ -133,9 +134,21 @@ def _before(cgroup: Cgroup, setting: Setting) -> list[tuple[str, str]]:
             continue
         if space and ":" in device:
             return [(name, _device_line(text, name, device))]
-        # one write empties a cpuset only when there is a newline in it
-        return [(name, text.strip() or "\n")] if "\n" not in text.strip() else []
+        if text.startswith("default "):  # a weight; the devices that have their own follow
+            text = text.partition("\n")[0]
+        if not text.strip():
+            return _emptied(cgroup, name)
+        return [(name, text.strip())] if "\n" not in text.strip() else []
     return []
+
+
+def _emptied(cgroup: Cgroup, name: str) -> list[tuple[str, str]]:
+    """Back to an empty cpuset, which is the parent's. The kernel refuses that while processes are
+    in it (ENOSPC), so what was in force is written first. A bare newline is what empties it."""
+    found = [(name, "\n")]
+    if cgroup.has(f"{name}.effective"):
+        found.insert(0, (name, cgroup.read(f"{name}.effective").strip()))
+    return found
 
 
 def _device_line(text: str, name: str, device: str) -> str:

@@ -72,12 +72,22 @@ def test_a_system_call_that_a_filter_hides_is_found_missing(rt: Runtime) -> None
     assert found["clone into cgroup"]["status"] == "warn"
 
 
+def every_cgroup2(command: str) -> list[str]:
+    """A prefix that does `command` to every cgroup2 mount of a private mount namespace."""
+    script = (
+        "mount --make-rprivate /; "
+        f'for p in $(findmnt -rn -t cgroup2 -o TARGET); do {command} "$p"; done; exec "$@"'
+    )
+    return ["unshare", "-m", "sh", "-ec", script, "sh"]
+
+
 def test_cgroups_that_cannot_be_made(rt: Runtime) -> None:
-    read_only = f'mount --make-rprivate /; mount -o remount,bind,ro "{rt.mount.path}"; exec "$@"'
-    result, found = doctor(rt, prefix=["unshare", "-m", "sh", "-ec", read_only, "sh"])
+    result, found = doctor(rt, prefix=every_cgroup2("mount -o remount,bind,ro"))
     assert result.code == 1
     assert found["delegation"]["value"].endswith("read-only file system")
-    without = f'mount --make-rprivate /; umount -l "{rt.mount.path}"; exec "$@"'
-    result, found = doctor(rt, prefix=["unshare", "-m", "sh", "-ec", without, "sh"])
+
+
+def test_a_machine_without_cgroup2(rt: Runtime) -> None:
+    result, found = doctor(rt, prefix=every_cgroup2("umount -l"))
     assert result.code == 1
     assert found["cgroup2 mount"]["remedy"] == "mount -t cgroup2 none /sys/fs/cgroup"

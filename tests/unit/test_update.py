@@ -27,11 +27,15 @@ class Journal(Cgroup):
     written: list[tuple[str, str]]
     broken = ""
 
+    def __enter__(self) -> Journal:
+        return self
+
     def write(self, file: str, value: str) -> None:
         if file == self.broken:
             raise KernelError(f"write {value!r} to {file}", errno.EINVAL)
+        if not self.has(file):
+            raise KernelError(f"write {value!r} to {file}", errno.ENOENT)
         self.written.append((file, value))
-        Path(f"/proc/self/fd/{self.fd}/{file}").write_text(value)
 
 
 def journal(fake: FakeMount, files: dict[str, str]) -> Journal:
@@ -204,11 +208,32 @@ def test_what_was_written_is_put_back_when_a_limit_is_refused(fake: FakeMount) -
         ]
 
 
-def test_an_empty_cpuset_is_put_back_with_a_newline(fake: FakeMount) -> None:
-    files = {"cpuset.cpus": "\n", "cpuset.mems": "\n"}
+def test_an_empty_cpuset_gets_back_what_was_in_force_and_is_emptied(fake: FakeMount) -> None:
+    files = {"cpuset.cpus": "\n", "cpuset.cpus.effective": "0-3\n", "cpuset.mems": "\n"}
     with journal(fake, files) as group:
         group.broken = "cpuset.mems"
         wanted = resources(cpu=cpu(cpus="0", mems="9"))
         with pytest.raises(KernelError):
             update.change(group, wanted, fake.mount, NO_KERNEL, "limits.json")
-        assert group.written == [("cpuset.cpus", "0"), ("cpuset.cpus", "\n")]
+        assert group.written == [
+            ("cpuset.cpus", "0"),
+            ("cpuset.cpus", "0-3"),
+            ("cpuset.cpus", "\n"),
+        ]
+
+
+@pytest.mark.parametrize("name", ["io.bfq.weight", "io.weight"])
+def test_a_weight_is_put_back_whatever_devices_have(fake: FakeMount, name: str) -> None:
+    files = {name: "default 100\n8:0 300\n", "cpuset.mems": "\n"}
+    with journal(fake, files) as group:
+        group.broken = "cpuset.mems"
+        weights = block_io(weight=1000, weight_device=[(8, 0, 10), (9, 0, 10)])
+        with pytest.raises(KernelError):
+            update.change(
+                group, resources(block_io=weights, cpu=cpu(mems="9")), fake.mount, NO_KERNEL, "x"
+            )
+        assert group.written[-3:] == [
+            (name, "9:0 default"),
+            (name, "8:0 300"),
+            (name, "default 100"),
+        ]

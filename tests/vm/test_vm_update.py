@@ -138,7 +138,7 @@ def test_everything_is_put_back_when_one_limit_is_refused(
     running: Runtime, account: Account, disk: Path
 ) -> None:
     files = ("pids.max", "memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "io.max",
-             "cpuset.cpus", "hugetlb.2MB.max")  # fmt: skip
+             "cpuset.cpus.effective", "hugetlb.2MB.max")  # fmt: skip
     before = texts(account, *files)
     major, minor = (int(part) for part in device_of(disk).split(":"))
     document = {
