@@ -1,4 +1,4 @@
-"""The Vagrantfile: valid for Debian's vagrant, with the machines and providers that README names."""
+"""The Vagrantfile: valid for Debian's vagrant, with the machines and providers README names."""
 
 from __future__ import annotations
 
