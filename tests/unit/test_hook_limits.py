@@ -171,10 +171,10 @@ def container(fake: FakeMount, controllers: str) -> Kernel:
 def test_the_inner_layout(tmp_path: Path) -> None:
     """Limits need their controllers, counting takes what there is."""
     fake = FakeMount(tmp_path)
-    cgroup = container(fake, "cpuset pids memory hugetlb")
+    cgroup = container(fake, "cpuset pids io memory hugetlb")
     with layout.make_main(cgroup, fake.mount, hook({"pids": 9})) as main:
         assert main.path == "/c/main"
-    assert fake.text("c/cgroup.subtree_control").split() == ["memory", "pids"]
+    assert fake.text("c/cgroup.subtree_control").split() == ["memory", "pids", "io"]
     assert layout.recorded(cgroup, hook({})) == {"path": "/c", "ino": cgroup.ino, "layout": "inner"}
 
 

@@ -10,6 +10,7 @@ import pytest
 from unit.test_cgroup_setup import FakeMount
 
 from shim.bundle.lifecycle import Handler
+from shim.bundle.limits import Limits
 from shim.engine import usage as cost
 from shim.engine.facts import exit_record
 from shim.engine.usage import Counts, Evidence
@@ -86,6 +87,14 @@ def test_nothing_known_is_null_and_never_0(fake: FakeMount, before: Counts | Non
         found = cost.usage(delivery(monitor, leaf, before=before))
         assert found == dict.fromkeys(cost.FIELDS)
     assert monitor.saved == {}
+
+
+def test_no_io_of_a_process_is_unknown(fake: FakeMount) -> None:
+    spent = SimpleNamespace(ru_maxrss=1, ru_inblock=0, ru_oublock=3)
+    monitor = FakeMonitor(group(fake, "/c", "", {}))
+    leaf = group(fake, "/c/hook", "", {})
+    found = cost.usage(delivery(monitor, leaf, rusage=spent))
+    assert (found["ioReadBytes"], found["ioWriteBytes"]) == (None, 1536)
 
 
 def test_no_io_at_all_is_0_when_the_leaf_counts_it(fake: FakeMount) -> None:
@@ -251,6 +260,31 @@ def test_a_kill_that_the_process_outlived_is_not_its_own(
         monitor = FakeMonitor(container)
         cost.usage(delivery(monitor, leaf, before=memory(0, 0), outcome="failed"))
         assert monitor.saved == saved
+
+
+def test_a_kill_that_may_be_the_processs_own_is_kept_for_it(
+    fake: FakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """memory.oom.group ends it too, a moment later; and in the inner layout it has a count of its
+    own."""
+    monkeypatch.setattr(cost.proc, "is_exiting", lambda pid: False)
+    events = {"memory.events": "oom 1\noom_kill 2\noom_group_kill 1\n"}
+    container = group(fake, "/c", "", events)
+    leaf = group(fake, "/c/hook", "", {})
+    for inner, groups in ((False, 0), (True, 1)):
+        monitor = FakeMonitor(container, inner=inner)
+        cost.usage(delivery(monitor, leaf, before=memory(0, 0, groups), outcome="failed"))
+        assert monitor.saved == {}
+
+
+@pytest.mark.parametrize(("limits", "whose"), [({"pids": 5}, "hook"), ({"cpu": 9}, "container")])
+def test_whose_pids_limit_it_was(fake: FakeMount, limits: dict[str, int], whose: str) -> None:
+    monitor = FakeMonitor(group(fake, "/c", "", {"pids.events": "max 1\n"}))
+    leaf = group(fake, "/c/hook", "pids", {"pids.events": "max 1\n"})
+    handler = Handler("exec", ["x"], resources=Limits(**limits))
+    made = delivery(monitor, leaf, outcome="failed", handler=handler, before=pids(1))
+    cost.explain(made)
+    assert made.error == f"pids limit ({whose}'s limit)"
 
 
 def test_the_exit_record() -> None:
