@@ -87,7 +87,8 @@ def test_the_containers_pids_limit(lives: Lives) -> None:
 def test_cg_15_no_room_for_the_hook_itself(lives: Lives) -> None:
     """clone3 or the fork into the pid namespace says EAGAIN; the stop goes on."""
     config = {"linux": {"resources": {"pids": {"limit": 24}}}}
-    lives.run(DEAF, pre_stop=sh("true"), config=config, grace=3)
+    still = ["sleep", "1000"]  # one process and no fork: a full container must not end by itself
+    lives.run(still, pre_stop=sh("true"), config=config, grace=3)
     full = Account(lives).number("pids.current")
     for limit, reason in ((full, "clone3"), (full + 1, "fork")):
         (lives.cgroup() / "pids.max").write_text(str(limit))
@@ -99,7 +100,7 @@ def test_cg_15_no_room_for_the_hook_itself(lives: Lives) -> None:
         assert lives.exit_code() == "137"
         assert lives.rt.delete("c").code == 0
         if reason == "clone3":
-            lives.run(DEAF, pre_stop=sh("true"), config=config, grace=3)
+            lives.run(still, pre_stop=sh("true"), config=config, grace=3)
 
 
 def test_the_hooks_own_cpu_limit(lives: Lives) -> None:
