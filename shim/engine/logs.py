@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shim.engine.loop import Loop
 
 CHUNK = 64 << 10
+PIPE_MAX = 1 << 20
 LINE_MAX = 16 << 10
 """Bytes of one log line; longer ones become P parts, as in conmon."""
 
@@ -54,15 +55,19 @@ class Stream:
         return stream
 
     def _readable(self, _events: int) -> None:
-        if self.fd < 0:
-            return
+        self._pump()
+
+    def _pump(self) -> bool:
+        """Take one piece; False when there is nothing more now, or the caller must read first."""
+        if self.fd < 0 or self._pending:
+            return False
         try:
             data = os.read(self.fd, CHUNK)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self.close()
-            return
+            return False
         self._write_log(data)
         if self._sink >= 0:
             self._pending = data
@@ -70,6 +75,7 @@ class Stream:
             if self._pending:
                 self._loop.drop(self.fd)
                 self._loop.add(self._sink, ev.OUT, self._writable)
+        return not self._pending
 
     def _push(self) -> None:
         try:
@@ -88,13 +94,15 @@ class Stream:
     def _writable(self, _events: int) -> None:
         sink = self._sink
         self._push()
-        if not self._pending:
-            self._loop.drop(sink)
-            if self.fd >= 0:
-                self._loop.add(self.fd, ev.IN, self._readable)
-            else:
-                self._drop_sink()
-                self._idle()
+        if self._pending:
+            return
+        self._loop.drop(sink)
+        if self.fd >= 0:
+            self._loop.add(self.fd, ev.IN, self._readable)
+            self.drain()
+        else:
+            self._drop_sink()
+        self._idle()  # the container may have ended meanwhile, with output still in the pipe
 
     def _write_log(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -118,22 +126,10 @@ class Stream:
             return  # a full disk must not stop the container or the stop (ST-02)
 
     def drain(self) -> None:
-        """Take what is in the pipe now; for after the container has ended."""
-        while self.fd >= 0 and not self._pending:
-            before = self.fd
-            try:
-                data = os.read(before, CHUNK)
-            except BlockingIOError:
+        """Take what is in the pipe now, at most what a pipe can hold (fcntl(2), F_SETPIPE_SZ)."""
+        for _ in range(PIPE_MAX // CHUNK):
+            if not self._pump():
                 return
-            if not data:
-                self.close()
-                return
-            self._write_log(data)
-            if self._sink >= 0:
-                self._pending = data
-                self._push()
-        if self._pending:
-            self._loop.add(self._sink, ev.OUT, self._writable)
 
     @property
     def busy(self) -> bool:
